@@ -1,0 +1,8 @@
+"""HARES scores of any Hub handle; the same as the command `hares-evaluate`. Try `--help`."""
+
+import sys
+
+from hares_tf.evaluation.command import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,8 @@
+"""Weights -> Hub module; the same as the command `hares-export`. Try `--help`."""
+
+import sys
+
+from hares_tf.hub.command import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+"""Universal audio representations in TensorFlow: encoders, TF-Hub modules, and the HARES benchmark.
+
+Importing this package is cheap: TensorFlow is loaded by the subpackages that need it.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,86 @@
+"""What every hares_tf command shares: flags, a help that teaches, quiet logs, and clean endings.
+
+Commands define absl flags on a private `FlagValues`, so that they can be called as functions
+(from tests, from other commands) without leaving global state behind. Exit codes: 0 done, 2 a
+mistake the user can fix (one sentence on stderr, no traceback), 130 interrupted.
+"""
+
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+
+from absl import flags
+
+from hares_tf.errors import HaresError
+
+HELP_WIDTH = 100
+
+
+def run(
+    name: str,
+    description: str,
+    flag_values: flags.FlagValues,
+    main: Callable[[flags.FlagValues], int | None],
+    argv: Sequence[str] | None = None,
+) -> int:
+    """Parses `argv` (default: the process arguments), calls `main(flag_values)`, gives the exit code.
+
+    Args:
+        name: the command's name, used in front of messages.
+        description: what the command does, with examples; shown by `--help`.
+        flag_values: the command's own flags.
+        main: does the work; its return value, if not None, is the exit code.
+        argv: arguments without the program name.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if any(argument in ("--help", "-h", "-help") for argument in argv):
+        print(help_text(name, description, flag_values))
+        return 0
+    try:
+        leftover = flag_values([name, *argv])[1:]
+        if leftover:
+            raise HaresError(
+                f"unexpected argument {leftover[0]!r}; every option is written --name=value"
+            )
+        return main(flag_values) or 0
+    except (flags.Error, HaresError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        if isinstance(error, flags.Error):
+            print(f"See `{name} --help`.", file=sys.stderr)
+        return 2
+    except OSError as error:
+        # Full disks, missing permissions, paths that are not folders: the system's own words.
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted; finished parts are kept", file=sys.stderr)
+        return 130
+
+
+def help_text(name: str, description: str, flag_values: flags.FlagValues) -> str:
+    """The text of `--help`: the description, then every flag with its default."""
+    lines = [f"{name}: {textwrap.dedent(description).strip()}", "", "Flags:"]
+    for flag_name in flag_values:
+        flag = flag_values[flag_name]
+        lines.append(f"  --{flag_name}{_value_hint(flag)}")
+        text = (
+            flag.help
+            if flag.default in (None, [], "", False)
+            else (f"{flag.help} (default: {_default_text(flag)})")
+        )
+        lines.extend(
+            textwrap.wrap(text, HELP_WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        )
+    return "\n".join(lines)
+
+
+def _value_hint(flag: flags.Flag) -> str:
+    if flag.boolean:
+        return ""
+    choices = getattr(flag.parser, "enum_values", None)
+    return "=" + ("|".join(choices) if choices else flag.name.upper())
+
+
+def _default_text(flag: flags.Flag) -> str:
+    default = flag.default
+    return ",".join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)

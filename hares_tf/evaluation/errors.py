@@ -1,0 +1,7 @@
+"""The exception of the evaluation package."""
+
+from hares_tf.errors import HaresError
+
+
+class EvaluationError(HaresError):
+    """A task file, a handle, an option or a results folder that cannot be used as it is."""

@@ -1,0 +1,285 @@
+"""The steps of an evaluation, in order: handle, clips, embeddings, head, score, result."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hares_tf.evaluation import embedding, handle, results
+from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.evaluation.heads import Examples
+from hares_tf.evaluation.protocols import PROTOCOLS, Protocol
+from hares_tf.evaluation.store import EmbeddingSpace, EmbeddingStore
+from hares_tf.evaluation.tasks import Manifest, Task, resolve
+from hares_tf.evaluation.windows import window_samples
+from hares_tf.files import DigestCache, cache_dir
+from hares_tf.hub import loader
+
+
+@dataclass(frozen=True)
+class _PreparedTask:
+    """A task with its clips and their digests."""
+
+    task: Task
+    manifest: Manifest
+    digests: list[str]
+    manifest_hash: str
+
+
+def evaluate(
+    handles: str | os.PathLike | Sequence[str | os.PathLike],
+    tasks: Sequence[str] | Sequence[Task] = ("mini",),
+    *,
+    protocol: str = "fast",
+    output: str | os.PathLike = "results",
+    store: str | os.PathLike | None = None,
+    data_dir: str | os.PathLike | None = None,
+    sample_rate: int | None = None,
+    verify: bool = False,
+    progress: bool = False,
+) -> list[list[dict]]:
+    """Scores models on tasks; what is already done is not done again.
+
+    Args:
+        handles: one or more modules (see `hub.loader.locate`).
+        tasks: suite names, task ids, paths of task files, or `Task` declarations.
+        protocol: a key of `protocols.PROTOCOLS`.
+        output: results folder; one JSON per model and task appears in it.
+        store: folder of the embedding store; default: in the user's cache folder.
+        data_dir: root of the manifests of task files; default: each file's own folder.
+        sample_rate: in hertz, for modules that bring no model card.
+        verify: compute all file digests afresh instead of trusting size and modification time.
+        progress: show progress bars and messages on stderr.
+
+    Returns:
+        For each handle the results of its tasks, as JSON data (the content of the files).
+
+    Raises:
+        EvaluationError, HubError: something the user can fix; what was finished is kept.
+    """
+    handles = [handles] if isinstance(handles, (str, os.PathLike)) else list(handles)
+    if not handles:
+        raise EvaluationError("no handle was given")
+    if protocol not in PROTOCOLS:
+        raise EvaluationError(
+            f"unknown protocol {protocol!r}; there is: {', '.join(sorted(PROTOCOLS))}"
+        )
+    modules = [loader.locate(one) for one in handles]
+    store = Path(store) if store is not None else cache_dir() / "embeddings"
+    digest_cache = DigestCache(store / "digests.sqlite", verify)
+    declared = [task for task in tasks if isinstance(task, Task)]
+    named = [task for task in tasks if not isinstance(task, Task)]
+    prepared = [
+        _prepare(task, digest_cache)
+        for task in [*declared, *(resolve(named, data_dir) if named or not declared else [])]
+    ]
+    say = (lambda text: print(text, file=sys.stderr)) if progress else (lambda text: None)
+    return [
+        _ModelEvaluation(
+            module,
+            digest_cache,
+            PROTOCOLS[protocol],
+            Path(output),
+            EmbeddingStore(store),
+            sample_rate,
+            progress,
+            say,
+        ).run(prepared)
+        for module in modules
+    ]
+
+
+def _prepare(task: Task, digest_cache: DigestCache) -> _PreparedTask:
+    manifest = task.read_manifest()
+    digests = digest_cache.digests([clip.path for clip in manifest.clips])
+    return _PreparedTask(task, manifest, digests, manifest.content_hash(digests))
+
+
+class _ModelEvaluation:
+    """One model on several tasks; the model is loaded when its first embedding is missing."""
+
+    def __init__(
+        self, module, digest_cache, protocol: Protocol, output, store, sample_rate, progress, say
+    ):
+        self._module = module
+        self._fingerprint = module.content_hash(digest_cache)
+        self._sample_rate = handle.sample_rate_of(module, sample_rate)
+        self._protocol = protocol
+        self._output = output
+        self._store = store
+        self._progress = progress
+        self._say = say
+        self._encoder: handle.Encoder | None = None
+
+    def run(self, prepared: list[_PreparedTask]) -> list[dict]:
+        self._say(f"{self._module.name} ({self._module.handle}, {self._fingerprint[:12]})")
+        return [self._result(task) for task in prepared]
+
+    def _result(self, prepared: _PreparedTask) -> dict:
+        task = prepared.task
+        path = results.result_path(
+            self._output, self._protocol.name, self._module.name, self._fingerprint, task.id
+        )
+        space_description = {
+            "model": self._fingerprint,
+            "adapter": handle.ADAPTER_VERSION,
+            "sample_rate": self._sample_rate,
+            "runtime": "tensorflow",
+            "precision": "float32",
+            "windows": {"kind": "tiles", "seconds": task.window_seconds},
+            "preprocessing": embedding.PREPROCESSING_VERSION,
+        }
+        key = results.result_key(
+            {
+                "schema": results.SCHEMA_VERSION,
+                "embeddings": space_description,
+                "task": task.declaration(),
+                "manifest": prepared.manifest_hash,
+                "protocol": self._protocol.identity,
+            }
+        )
+        stored = results.read_result(path)
+        if stored is not None and stored["key"] == key:
+            self._say(f"  {task.id}: {stored['score']:.1f} (finished before: {path})")
+            return stored
+        if stored is not None:
+            self._say(f"  {task.id}: the task, its clips or the protocol changed; scoring anew")
+        space = self._store.space(space_description)
+        embed_started = time.perf_counter()
+        failures, embedded = self._embed(prepared, space)
+        head_started = time.perf_counter()
+        examples = _examples(prepared, space, task)
+        self._say(f"  {task.id}: training the {task.head} head on {len(examples.labels)} clips")
+        outcome = self._protocol.run(task.head, task.metric, examples)
+        finished = time.perf_counter()
+        result = {
+            "schema": results.SCHEMA_VERSION,
+            "key": key,
+            "score": outcome.score,
+            "complete": not failures,
+            "task": {**task.declaration(), "source": task.source},
+            "protocol": {"identity": self._protocol.identity, **outcome.details},
+            "clips": {
+                "n_expected": len(prepared.manifest.clips),
+                "n_used": len(examples.labels),
+                "n_failed": len(failures),
+                "n_scored": outcome.n_test,
+                "n_excluded_rows": prepared.manifest.n_excluded,
+                "n_repeated_across_parts": _repeated_across_parts(prepared),
+                "failures": failures,
+                "manifest_hash": prepared.manifest_hash,
+                "n_labels": len(prepared.manifest.labels),
+            },
+            "model": self._model_record(space, examples),
+            "embeddings": space_description,
+            "seconds": {
+                "embedding": round(head_started - embed_started, 3),
+                "head": round(finished - head_started, 3),
+                "clips_embedded": embedded,
+            },
+            "environment": results.environment(),
+        }
+        results.write_result(path, result)
+        self._say(f"  {task.id}: {outcome.score:.1f} ({path})")
+        if failures:
+            self._say(
+                f"  {task.id}: INCOMPLETE, {len(failures)} clip(s) could not be read; "
+                f"the first: {next(iter(failures.values()))}"
+            )
+        return result
+
+    def _embed(self, prepared: _PreparedTask, space: EmbeddingSpace) -> tuple[dict[str, str], int]:
+        """Embeds what is missing; gives why clips failed (by clip id) and how many were embedded."""
+        missing = {
+            digest: clip
+            for digest, clip in zip(prepared.digests, prepared.manifest.clips, strict=True)
+            if digest not in space
+        }
+        if not missing:
+            return {}, 0
+        if self._encoder is None:
+            self._encoder = handle.open_encoder(self._module, self._sample_rate)
+            self._say(f"  interface: {self._encoder.interface}")
+        seconds = prepared.task.window_seconds
+        with (
+            _progress_bar(prepared.task.id, len(missing), self._progress) as bar,
+            space.writer(notes={"interface": self._encoder.interface}) as writer,
+        ):
+            failed = embedding.embed_clips(
+                list(missing.values()),
+                list(missing),
+                self._encoder,
+                window_samples(seconds, self._sample_rate),
+                embedding.batch_size(seconds),
+                writer,
+                bar.update,
+            )
+        failures = {
+            clip.id: failed[digest]
+            for clip, digest in zip(prepared.manifest.clips, prepared.digests, strict=True)
+            if digest in failed
+        }
+        return failures, len(missing) - len(failed)
+
+    def _model_record(self, space: EmbeddingSpace, examples: Examples) -> dict:
+        card = self._module.card or {}
+        return {
+            "name": self._module.name,
+            "handle": self._module.handle,
+            "fingerprint": self._fingerprint,
+            "embedding_size": int(examples.embeddings.shape[1]),
+            "interface": space.notes().get("interface"),
+            **{name: card.get(name) for name in ("version", "parameters", "weights")},
+        }
+
+
+def _examples(prepared: _PreparedTask, space: EmbeddingSpace, task: Task) -> Examples:
+    kept = [
+        (clip, digest)
+        for clip, digest in zip(prepared.manifest.clips, prepared.digests, strict=True)
+        if digest in space
+    ]
+    parts = {clip.part for clip, _ in kept}
+    wanted = set(prepared.manifest.folds) or {"train", "test"}
+    if not wanted <= parts:
+        raise EvaluationError(
+            f"{task.id}: no clip of {', '.join(sorted(wanted - parts))} could be read"
+        )
+    number = {label: index for index, label in enumerate(prepared.manifest.labels)}
+    digests = [digest for _, digest in kept]
+    return Examples(
+        embeddings=space.gather(digests),
+        rows_per_clip=np.array(space.rows(digests)),
+        labels=np.array([number[clip.label] for clip, _ in kept]),
+        parts=np.array([clip.part for clip, _ in kept]),
+        ids=tuple(clip.id for clip, _ in kept),
+        n_classes=len(number),
+    )
+
+
+def _repeated_across_parts(prepared: _PreparedTask) -> int:
+    """Recordings that stand, byte for byte, in more than one split or fold: a leak to know of."""
+    parts: dict[str, set[str]] = {}
+    for clip, digest in zip(prepared.manifest.clips, prepared.digests, strict=True):
+        parts.setdefault(digest, set()).add(clip.part)
+    return sum(len(found) > 1 for found in parts.values())
+
+
+def _progress_bar(task_id: str, total: int, show: bool):
+    from tqdm import tqdm
+
+    # Logs get a line now and then, terminals a live bar.
+    interval = 0.2 if sys.stderr.isatty() else 20.0
+    return tqdm(
+        total=total,
+        desc=f"  {task_id}: embedding",
+        unit="clip",
+        mininterval=interval,
+        disable=not show,
+        leave=False,
+        dynamic_ncols=True,
+    )

@@ -1,0 +1,61 @@
+"""The printed comparison: tasks down, models across."""
+
+from collections.abc import Sequence
+
+from hares_tf.evaluation.tasks.declaration import DOMAINS
+
+
+def table(results: Sequence[Sequence[dict]]) -> str:
+    """A text table of results.
+
+    Args:
+        results: for each model its results, all models on the same tasks in the same order.
+
+    The best score of a row carries a star when models are compared; `!` marks an incomplete one.
+    """
+    names = [column[0]["model"]["name"] for column in results]
+    if len(set(names)) < len(names):
+        names = [f"{c[0]['model']['name']}-{c[0]['model']['fingerprint'][:6]}" for c in results]
+    header = ["task", "domain", "metric", "clips", *names]
+    rows = []
+    tasks = sorted(
+        range(len(results[0])), key=lambda i: DOMAINS.index(results[0][i]["task"]["domain"])
+    )
+    for index in tasks:
+        cells = [column[index] for column in results]
+        best = max(cell["score"] for cell in cells)
+        first = cells[0]
+        rows.append(
+            [
+                first["task"]["id"],
+                first["task"]["domain"],
+                first["task"]["metric"],
+                str(first["clips"]["n_expected"]),
+                *(_score(cell, len(cells) > 1 and cell["score"] == best) for cell in cells),
+            ]
+        )
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = [
+        "  ".join(
+            _pad(cell, width, i) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in [header, *rows]
+    ]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    protocol = results[0][0]["protocol"]["identity"]
+    lines.append(
+        f"Scores in percent, protocol {protocol}."
+        + (" * best of the row." if len(results) > 1 else "")
+    )
+    if any(not cell["complete"] for column in results for cell in column):
+        lines.append("! incomplete: some clips could not be read; the result file lists them.")
+    return "\n".join(lines)
+
+
+def _score(result: dict, best: bool) -> str:
+    marks = ("*" if best else " ") + ("!" if not result["complete"] else " ")
+    return f"{result['score']:.1f}{marks}"
+
+
+def _pad(cell: str, width: int, column: int) -> str:
+    return cell.ljust(width) if column < 3 else cell.rjust(width)

@@ -1,0 +1,115 @@
+"""Results on disk: one JSON per model and task, with everything needed to trust or redo it.
+
+OUTPUT/PROTOCOL/NAME-HASH/TASK.json        HASH: the first 12 digits of the model's content hash
+"""
+
+import datetime
+import hashlib
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from hares_tf import __version__
+from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.files import atomic_file
+
+SCHEMA_VERSION = 1
+_PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "soundfile", "soxr")
+
+
+def result_path(
+    output: str | os.PathLike, protocol: str, model_name: str, fingerprint: str, task_id: str
+) -> Path:
+    """Where the result of one model on one task stands."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", model_name) or "model"
+    return Path(output) / protocol / f"{name}-{fingerprint[:12]}" / f"{task_id}.json"
+
+
+def result_key(ingredients: dict) -> str:
+    """SHA-256 of everything that decides a score; a stored result with this key is up to date."""
+    return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
+
+
+def read_result(path: Path) -> dict | None:
+    """The result at `path`, or None where there is none.
+
+    Raises:
+        EvaluationError: the file is no result of this program.
+    """
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(result, dict) or "key" not in result or "score" not in result:
+            raise ValueError("it has no key or score")
+        return result
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise EvaluationError(
+            f"{path} is not a result of hares-evaluate ({error}); move it away and run again"
+        ) from error
+
+
+def write_result(path: Path, result: dict) -> None:
+    """Writes a result; the file appears whole or not at all."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def environment() -> dict:
+    """Where a result was computed: versions, machine, time."""
+    return {
+        "hares_tf": __version__,
+        "git_commit": _git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cpu_count": os.cpu_count(),
+        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "peak_memory_mb": round(
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            / (2**20 if sys.platform == "darwin" else 2**10)
+        ),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout this package runs from; None when it is installed."""
+    repository = Path(__file__).resolve().parents[2]
+    if not (repository / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(repository), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass  # Not Linux: the platform module has to do.
+    return platform.processor() or platform.machine()

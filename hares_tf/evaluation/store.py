@@ -1,0 +1,187 @@
+"""The embedding store: what was computed once is never computed again.
+
+    STORE/SPACE/space.json          what the embeddings of this space depend on; how they were made
+    STORE/SPACE/SHARD.npy           float32 [rows, dim]
+    STORE/SPACE/SHARD.json          which rows belong to which clip
+
+A space is named by the hash of everything but the clip that an embedding depends on (model content,
+adapter choices, runtime, precision, window plan, preprocessing); within it, clips are named by the
+hash of their bytes. So a changed model, plan or clip can never be answered with old numbers.
+
+A shard counts from the moment its index file appears, which is written last and renamed: the store
+survives a kill at any instant, and several processes may write to one space at once (shards have
+unique names; a clip that two of them embedded is simply there twice).
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.files import atomic_file
+
+SHARD_BYTES = 64 * 2**20
+SHARD_SECONDS = 30.0
+
+
+class EmbeddingStore:
+    """Embeddings on disk, shared between tasks, processes and runs.
+
+    Args:
+        root: the folder; created when first written to.
+    """
+
+    def __init__(self, root: str | os.PathLike):
+        self.root = Path(root)
+
+    def space(self, description: dict) -> "EmbeddingSpace":
+        """The embeddings that depend on exactly `description` (JSON data)."""
+        text = json.dumps(description, sort_keys=True)
+        name = hashlib.sha256(text.encode()).hexdigest()[:32]
+        return EmbeddingSpace(self.root / name, description)
+
+
+class EmbeddingSpace:
+    """Embeddings of clips (by digest) under one model, adapter, precision and window plan."""
+
+    def __init__(self, directory: Path, description: dict):
+        self.directory = directory
+        self.description = description
+        self._where: dict[str, tuple[Path, int, int]] = {}
+        self._read_indexes: set[str] = set()
+        self.refresh()
+
+    def notes(self) -> dict:
+        """What the first writer said about how the embeddings are made; empty if there was none."""
+        try:
+            return json.loads((self.directory / "space.json").read_text(encoding="utf-8"))["notes"]
+        except (OSError, ValueError, KeyError):
+            return {}
+
+    def refresh(self) -> None:
+        """Reads the indexes that appeared since the last look; skips damaged shards."""
+        if not self.directory.is_dir():
+            return
+        for entry in sorted(os.listdir(self.directory)):
+            if entry.startswith(".") or not entry.endswith(".json") or entry == "space.json":
+                continue
+            if entry in self._read_indexes:
+                continue
+            self._read_indexes.add(entry)
+            self._read_index(self.directory / entry)
+
+    def _read_index(self, index: Path) -> None:
+        data = index.with_suffix(".npy")
+        try:
+            shard = json.loads(index.read_text(encoding="utf-8"))
+            # A power cut can leave a renamed index beside data that never reached the disk.
+            whole = data.stat().st_size == shard["data_bytes"]
+            clips = shard["clips"]
+        except (OSError, ValueError, KeyError, TypeError):
+            whole, clips = False, []
+        if whole:
+            for digest, start, stop in clips:
+                self._where[digest] = (data, start, stop)
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._where
+
+    def rows(self, digests: Sequence[str]) -> list[int]:
+        """The number of windows of each clip."""
+        return [stop - start for _, start, stop in (self._where[digest] for digest in digests)]
+
+    def gather(self, digests: Sequence[str]) -> np.ndarray:
+        """Embeddings of the clips, one after another: float32 `[sum of windows, dim]`.
+
+        Raises:
+            KeyError: a clip was never embedded.
+        """
+        counts = self.rows(digests)
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        by_shard: dict[Path, list[int]] = {}
+        for position, digest in enumerate(digests):
+            by_shard.setdefault(self._where[digest][0], []).append(position)
+        result = None
+        for path, positions in by_shard.items():
+            shard = np.load(path, mmap_mode="r", allow_pickle=False)
+            if result is None:
+                result = np.empty((offsets[-1], shard.shape[1]), np.float32)
+            for position in positions:
+                _, start, stop = self._where[digests[position]]
+                result[offsets[position] : offsets[position + 1]] = shard[start:stop]
+        if result is None:
+            raise KeyError("no clips were asked for")
+        return result
+
+    @contextlib.contextmanager
+    def writer(self, notes: dict) -> Iterator["ShardWriter"]:
+        """A writer whose last shard is written when the block ends, also by an exception.
+
+        Args:
+            notes: how the embeddings are made, as JSON data; kept for `notes()`.
+        """
+        writer = ShardWriter(self, notes)
+        try:
+            yield writer
+        finally:
+            writer.flush()
+            self.refresh()
+
+
+class ShardWriter:
+    """Collects embeddings and writes them as shards of bounded size and age."""
+
+    def __init__(self, space: EmbeddingSpace, notes: dict):
+        self._space = space
+        self._notes = notes
+        self._rows: list[np.ndarray] = []
+        self._digests: list[str] = []
+        self._bytes = 0
+        self._started = time.monotonic()
+
+    def add(self, digest: str, embeddings: np.ndarray) -> None:
+        """Adds one clip's embeddings, `[windows, dim]`."""
+        self._digests.append(digest)
+        self._rows.append(np.asarray(embeddings, np.float32))
+        self._bytes += self._rows[-1].nbytes
+        if self._bytes >= SHARD_BYTES or time.monotonic() - self._started >= SHARD_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what was collected as one shard."""
+        if self._digests:
+            try:
+                self._write()
+            except OSError as error:
+                raise EvaluationError(
+                    f"cannot write embeddings to {self._space.directory}: {error}; what was "
+                    "written before is kept, and the same command goes on from there"
+                ) from error
+        self._rows, self._digests, self._bytes = [], [], 0
+        self._started = time.monotonic()
+
+    def _write(self) -> None:
+        directory = self._space.directory
+        directory.mkdir(parents=True, exist_ok=True)
+        if not (directory / "space.json").exists():
+            with atomic_file(directory / "space.json") as path:
+                about = {"depends_on": self._space.description, "notes": self._notes}
+                path.write_text(json.dumps(about, indent=2, sort_keys=True), encoding="utf-8")
+        data = directory / f"{uuid.uuid4().hex}.npy"
+        with atomic_file(data) as path, open(path, "wb") as file:
+            np.save(file, np.concatenate(self._rows), allow_pickle=False)
+        stops = np.cumsum([len(rows) for rows in self._rows]).tolist()
+        starts = [0, *stops[:-1]]
+        index = {
+            "data_bytes": data.stat().st_size,
+            "clips": list(zip(self._digests, starts, stops, strict=True)),
+        }
+        with atomic_file(data.with_suffix(".json")) as path:
+            path.write_text(json.dumps(index))

@@ -1,0 +1,72 @@
+"""The model card: what a module says about itself, as JSON in its assets."""
+
+import json
+from importlib import metadata
+from pathlib import Path
+
+from hares_tf import __version__
+
+CARD_SCHEMA = 1
+
+
+def make_card(model, name: str, version: int, weights: dict, description: str = "") -> dict:
+    """Describes a `WaveformEncoder`.
+
+    Args:
+        model: the built encoder.
+        name: the module's name, also in results.
+        version: of the module.
+        weights: provenance: at least {"source": ...}.
+        description: one sentence.
+    """
+    trainable = sum(int(v.value.shape.num_elements()) for v in model.trainable_variables)
+    fresh = weights.get("source") == "random"
+    notes = []
+    if fresh and _has_skip_gains(model):
+        notes.append(
+            "Freshly initialised: the skip gains are 0, so all residual branches are silent, "
+            "training equals inference, and the branches' weights get zero gradients at first."
+        )
+    return {
+        "schema": CARD_SCHEMA,
+        "name": name,
+        "version": version,
+        "description": description,
+        "sample_rate": model.sample_rate,
+        "embedding_size": model.embedding_size,
+        "parameters": trainable,
+        "frontend": _frontend(model),
+        "weights": weights,
+        "flavour": "reusable",
+        "interface": {
+            "__call__": "waveform float32 [batch, samples] or [samples] in [-1, 1], training=False"
+            " -> embedding float32 [batch, dim]",
+            "serving_default": "waveform float32 [batch, samples] -> {embedding}",
+        },
+        "training_is_stochastic": _has_skip_gains(model),
+        "notes": notes,
+        "made_with": {
+            "hares_tf": __version__,
+            **{name: metadata.version(name) for name in ("tensorflow", "keras")},
+        },
+    }
+
+
+def write_card(card: dict, path: Path) -> None:
+    """Writes the card as JSON."""
+    path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _has_skip_gains(model) -> bool:
+    return any(variable.name == "skip_gain" for variable in model.trainable_variables)
+
+
+def _frontend(model) -> dict:
+    config = model.frontend.get_config()
+    keras_own = {"name", "trainable", "dtype"}
+    constants = {key: value for key, value in config.items() if key not in keras_own}
+    return {
+        "kind": type(model.frontend).__name__,
+        **constants,
+        "standardize": model.standardize is not None,
+    }

@@ -1,0 +1,168 @@
+"""Checks an exported module in a fresh process that has no Keras.
+
+    python -m hares_tf.hub.conformance MODULE_FOLDER CASES.npz
+
+The cases hold waveforms and what the in-memory model made of them (written by `hub.export`). Prints
+what was checked; on a deviation prints it and exits with 1.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+# Makes sure that the module needs no Keras: any import of it fails from here on.
+if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.modules["keras"] = sys.modules["tf_keras"] = None
+
+import numpy as np
+
+TOLERANCE = 1e-5
+_PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
+
+
+class ConformanceError(Exception):
+    """A promise that the module does not keep."""
+
+
+def check(directory: Path, cases_file: Path) -> list[str]:
+    """Runs all checks; gives one line for each.
+
+    Raises:
+        ConformanceError: the first promise that is not kept.
+    """
+    import tensorflow as tf
+
+    done = [f"{count} graph operations, all plain TensorFlow" for count in [_check_ops(directory)]]
+    loaded = tf.saved_model.load(str(directory))
+    with np.load(cases_file, allow_pickle=False) as cases:
+        done.append(_check_variables(loaded, cases))
+        done.append(_check_outputs(loaded, cases, "fresh"))
+        gains = [v for v in loaded.trainable_variables if _is_skip_gain(v)]
+        if gains:
+            for gain in gains:
+                gain.assign(tf.ones_like(gain))
+            done.append(_check_outputs(loaded, cases, "awake"))
+        done.append(_check_training(loaded, cases, stochastic=bool(gains)))
+    return done
+
+
+def _is_skip_gain(variable) -> bool:
+    return variable.name.split(":")[0].rsplit("/", 1)[-1] == "skip_gain"
+
+
+def _check_ops(directory: Path) -> int:
+    count = 0
+    for op, attributes in saved_operations(directory):
+        count += 1
+        if op in _PYTHON_OPS:
+            raise ConformanceError(f"the graph calls back into Python ({op})")
+        if op.startswith("Xla") or attributes.get("_XlaMustCompile"):
+            raise ConformanceError(f"the graph holds a part that only XLA can run ({op})")
+    return count
+
+
+def saved_operations(directory: Path) -> Iterator[tuple[str, dict]]:
+    """(operation, its boolean attributes) of every node and function in a SavedModel's graphs."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    saved = saved_model_pb2.SavedModel()
+    saved.ParseFromString((Path(directory) / "saved_model.pb").read_bytes())
+
+    def flags(attr) -> dict:
+        return {name: value.b for name, value in attr.items() if value.HasField("b")}
+
+    for meta_graph in saved.meta_graphs:
+        for node in meta_graph.graph_def.node:
+            yield node.op, flags(node.attr)
+        for function in meta_graph.graph_def.library.function:
+            yield "function", flags(function.attr)
+            for node in function.node_def:
+                yield node.op, flags(node.attr)
+
+
+def _check_variables(loaded, cases) -> str:
+    for kind in ("variables", "trainable_variables"):
+        found = sorted(tuple(variable.shape) for variable in getattr(loaded, kind))
+        wanted = sorted(map(tuple, _shapes(cases[f"{kind}/shapes"])))
+        if found != wanted:
+            raise ConformanceError(f"{kind}: {len(found)} saved, the model has {len(wanted)}")
+    list(loaded.regularization_losses)
+    return f"{len(loaded.variables)} variables, {len(loaded.trainable_variables)} trainable"
+
+
+def _shapes(texts: np.ndarray) -> list[list[int]]:
+    return [[int(n) for n in text.split("x")] if text else [] for text in texts.tolist()]
+
+
+def _check_outputs(loaded, cases, state: str) -> str:
+    import tensorflow as tf
+
+    worst, count = 0.0, 0
+    for name in cases.files:
+        if not name.startswith(f"{state}/"):
+            continue
+        case = name.split("/", 1)[1]
+        waveform, wanted = tf.constant(cases[f"waveform/{case}"]), cases[name]
+        found = {
+            "__call__": loaded(waveform),
+            "serving_default": loaded.signatures["serving_default"](waveform=waveform)["embedding"],
+            "__call__ with training=False": loaded(waveform, training=False),
+        }
+        if len(wanted) == 1:
+            found["__call__ on one waveform"] = loaded(waveform[0])
+        for entry, value in found.items():
+            deviation = _relative_deviation(value.numpy(), wanted)
+            worst, count = max(worst, deviation), count + 1
+            if not deviation <= TOLERANCE:
+                raise ConformanceError(
+                    f"{entry} deviates by {deviation:.2e} from the in-memory model for a waveform "
+                    f"of shape {tuple(waveform.shape)} ({state} weights)"
+                )
+    return f"{count} outputs equal the in-memory model ({state} weights, worst {worst:.1e})"
+
+
+def _relative_deviation(found: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest difference, relative to the largest value where that is above 1; NaN if any is."""
+    if found.shape != wanted.shape:
+        raise ConformanceError(f"shape {found.shape} instead of {wanted.shape}")
+    return float(np.max(np.abs(found - wanted)) / max(1.0, float(np.max(np.abs(wanted)))))
+
+
+def _check_training(loaded, cases, stochastic: bool) -> str:
+    import tensorflow as tf
+
+    waveform = tf.constant(cases["waveform/training"])
+    inference = [loaded(waveform, training=False).numpy() for _ in range(2)]
+    if not np.array_equal(*inference):
+        raise ConformanceError("two inference calls on one waveform differ")
+    draws = [loaded(waveform, training=True).numpy() for _ in range(8)]
+    if stochastic and all(np.array_equal(draws[0], draw) for draw in draws[1:]):
+        raise ConformanceError("training=True draws no stochastic depth")
+    if not all(np.isfinite(draw).all() for draw in draws):
+        raise ConformanceError("training=True gives NaN or infinite embeddings")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(loaded(waveform, training=True) ** 2)
+    variables = list(loaded.trainable_variables)
+    gradients = tape.gradient(loss, variables)
+    missing = [v.name for v, g in zip(variables, gradients, strict=True) if g is None]
+    if missing:
+        raise ConformanceError(f"no gradient reaches {len(missing)} variables: {missing[:3]}")
+    kind = "stochastic" if stochastic else "deterministic"
+    return f"inference deterministic, training {kind}, gradients reach {len(variables)} variables"
+
+
+def main() -> int:
+    """Runs the checks on the two paths of the command line."""
+    try:
+        for line in check(Path(sys.argv[1]), Path(sys.argv[2])):
+            print(line)
+    except ConformanceError as error:
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

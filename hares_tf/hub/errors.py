@@ -1,0 +1,7 @@
+"""The exception of the hub package."""
+
+from hares_tf.errors import HaresError
+
+
+class HubError(HaresError):
+    """A handle, a weight file or an export request that cannot be used as it is."""

@@ -1,0 +1,125 @@
+"""Weights -> Hub module: write it under a temporary name, check it, rename it."""
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from hares_tf.files import atomic_directory
+from hares_tf.hub.card import make_card, write_card
+from hares_tf.hub.errors import HubError
+from hares_tf.hub.loader import CARD_NAME
+
+# (batch, seconds or samples): one sample, less than a frame, odd lengths, several batch sizes.
+_CASES = {"1x1": (1, 1), "3x159": (3, 159), "2x16000": (2, 16_000), "5x48037": (5, 48_037)}
+_LONG_SECONDS = 60
+_AWAKE_CASES = ("1x1", "2x16000")
+
+
+def export(
+    model,
+    output: str | os.PathLike,
+    *,
+    weights: dict,
+    name: str | None = None,
+    version: int = 1,
+    description: str = "",
+    overwrite: bool = False,
+) -> tuple[Path, list[str]]:
+    """Exports a built `WaveformEncoder` as a reusable Hub module.
+
+    The module appears at `output` only after a fresh process without Keras has found that it keeps
+    its promises (`hub.conformance`).
+
+    Args:
+        model: the encoder.
+        output: the folder to create.
+        weights: where the weights come from, for the card: at least {"source": ...}.
+        name: the module's name; default: the model's.
+        version: of the module.
+        description: one sentence for the card.
+        overwrite: replace a module that is there already.
+
+    Returns:
+        The folder, and one line for each check that was made.
+
+    Raises:
+        HubError: `output` exists, or the exported module deviates from the model.
+    """
+    from hares_tf.hub import module
+
+    output = Path(output)
+    check_destination(output, overwrite)
+    # TensorFlow reports where it wrote assets: to the temporary name, which helps nobody.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    card = make_card(model, name or model.name, version, weights, description)
+    with tempfile.TemporaryDirectory() as scratch, atomic_directory(output, overwrite) as temporary:
+        card_file = Path(scratch) / CARD_NAME
+        write_card(card, card_file)
+        try:
+            module.save(model, card_file, temporary)
+        except Exception as error:
+            # TensorFlow wraps a full disk in its own error types.
+            raise HubError(f"cannot write the SavedModel to {output.parent}: {error}") from error
+        cases = Path(scratch) / "cases.npz"
+        np.savez(cases, **reference_cases(model))
+        checks = _conformance(temporary, cases)
+    return output, checks
+
+
+def check_destination(output: Path, overwrite: bool) -> None:
+    if not output.exists():
+        return
+    if not overwrite:
+        raise HubError(f"{output} exists already; choose another --output, or add --overwrite")
+    is_module = output.is_dir() and (output / "saved_model.pb").is_file()
+    if not is_module and not (output.is_dir() and not any(output.iterdir())):
+        raise HubError(f"{output} is no exported module, so --overwrite leaves it alone")
+
+
+def reference_cases(model) -> dict[str, np.ndarray]:
+    """Waveforms and what the in-memory model makes of them, for `hub.conformance`.
+
+    "fresh" outputs are those of the weights as they are. "awake" ones have all skip gains at 1: a
+    freshly initialised network has them at 0, and would not show whether its branches survived.
+    """
+    random = np.random.default_rng(0)
+    shapes = {**_CASES, "1x60s": (1, _LONG_SECONDS * model.sample_rate)}
+    cases: dict[str, np.ndarray] = {
+        f"waveform/{case}": random.uniform(-0.5, 0.5, shape).astype(np.float32)
+        for case, shape in shapes.items()
+    }
+    cases["waveform/training"] = cases["waveform/2x16000"][:, :8000]
+    for kind in ("variables", "trainable_variables"):
+        shapes_text = ["x".join(map(str, v.value.shape)) for v in getattr(model, kind)]
+        cases[f"{kind}/shapes"] = np.array(shapes_text, dtype=np.str_)
+    for case in shapes:
+        cases[f"fresh/{case}"] = np.asarray(model(cases[f"waveform/{case}"], training=False))
+    gains = [v for v in model.trainable_variables if v.name == "skip_gain"]
+    before = [np.asarray(gain) for gain in gains]
+    try:
+        for gain in gains:
+            gain.assign(np.ones_like(np.asarray(gain)))
+        for case in _AWAKE_CASES if gains else ():
+            cases[f"awake/{case}"] = np.asarray(model(cases[f"waveform/{case}"], training=False))
+    finally:
+        for gain, value in zip(gains, before, strict=True):
+            gain.assign(value)
+    return cases
+
+
+def _conformance(directory: Path, cases: Path) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "hares_tf.hub.conformance", str(directory), str(cases)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        reason = (done.stdout.strip() or done.stderr.strip() or "no message").splitlines()[-1]
+        raise HubError(f"the exported module fails its conformance check: {reason}")
+    return done.stdout.strip().splitlines()

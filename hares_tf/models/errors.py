@@ -1,0 +1,7 @@
+"""The exception type of `hares_tf.models`."""
+
+from hares_tf.errors import HaresError
+
+
+class ModelError(HaresError):
+    """A model cannot be made or called as asked; the message says why and what to do."""

@@ -1,0 +1,29 @@
+"""The classical floor that every encoder should beat."""
+
+import keras
+from keras import ops
+
+from hares_tf.audio.precision import full_precision_policy
+
+
+@keras.saving.register_keras_serializable(package="hares_tf")
+class LogMelStatistics(keras.layers.Layer):
+    """Mean and standard deviation over time: `[batch, time, freq, 1]` -> `[batch, 2 * freq]`.
+
+    First the means of all bins, then the (population) standard deviations. No parameters. Takes the
+    log-mel spectrogram before standardisation, whose mean and level are what it describes.
+    """
+
+    def __init__(self, *, dtype=None, **kwargs):
+        super().__init__(dtype=full_precision_policy(dtype), **kwargs)
+
+    def call(self, log_mel, training=None):
+        bins = ops.squeeze(log_mel, axis=-1)
+        mean = ops.mean(bins, axis=1, keepdims=True)
+        variance = ops.mean(ops.square(bins - mean), axis=1)
+        # A floor below any real deviation keeps the root's gradient finite on silence.
+        deviation = ops.sqrt(ops.maximum(variance, 1e-12))
+        return ops.concatenate([ops.squeeze(mean, axis=1), deviation], axis=-1)
+
+    def compute_output_shape(self, input_shape, **_):
+        return (input_shape[0], 2 * input_shape[2])

@@ -1,0 +1,68 @@
+"""The whole encoder: frontend, standardisation, network."""
+
+import keras
+
+from hares_tf.audio import Standardize
+
+
+@keras.saving.register_keras_serializable(package="hares_tf")
+class WaveformEncoder(keras.Model):
+    """Waveform `[batch, samples]` in [-1, 1] -> embedding `[batch, dim]`.
+
+    The three stages are attributes of their own, so that training can mix examples between the
+    frontend and the standardisation: `frontend`, `standardize` (None where the network takes the
+    spectrogram as it is) and `network`.
+
+    Args:
+        frontend: a layer waveform -> spectrogram `[batch, time, freq, 1]` with a `sample_rate`.
+        network: a layer or model spectrogram -> embedding.
+        standardize: whether each spectrogram is standardised (paper, Appendix C).
+    """
+
+    def __init__(self, frontend, network, standardize: bool = True, **kwargs):
+        super().__init__(**kwargs)
+        self.frontend = frontend
+        self.standardize = Standardize(dtype=frontend.dtype_policy) if standardize else None
+        self.network = network
+
+    @property
+    def sample_rate(self) -> int:
+        """Hertz."""
+        return self.frontend.sample_rate
+
+    @property
+    def embedding_size(self) -> int:
+        """Number of features."""
+        return self.compute_output_shape((1, self.sample_rate))[-1]
+
+    def build(self, input_shape):
+        """Creates all variables; `input_shape` is `(batch, samples)`."""
+        spectrogram = self.frontend.compute_output_shape(input_shape)
+        if not self.network.built:
+            self.network.build(spectrogram)
+        self.built = True
+
+    def call(self, waveform, training=None, residual_masks=None):
+        spectrogram = self.frontend(waveform)
+        if self.standardize is not None:
+            spectrogram = self.standardize(spectrogram)
+        masks = {} if residual_masks is None else {"residual_masks": residual_masks}
+        return self.network(spectrogram, training=training, **masks)
+
+    def compute_output_shape(self, input_shape, **_):
+        return self.network.compute_output_shape(self.frontend.compute_output_shape(input_shape))
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "frontend": keras.saving.serialize_keras_object(self.frontend),
+            "network": keras.saving.serialize_keras_object(self.network),
+            "standardize": self.standardize is not None,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        for stage in ("frontend", "network"):
+            config[stage] = keras.saving.deserialize_keras_object(config[stage])
+        return cls(**config)

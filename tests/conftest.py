@@ -1,0 +1,31 @@
+"""Shared fixtures: where the real recordings are, and quiet, deterministic runs."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared_dir() -> Path:
+    """The folder with real recordings, from HARES_SHARED or beside the repository."""
+    shared = Path(os.environ.get("HARES_SHARED", REPOSITORY.parent / "shared"))
+    if not (shared / "data").is_dir():
+        pytest.skip(f"no real recordings at {shared} (set HARES_SHARED)")
+    return shared
+
+
+@pytest.fixture(autouse=True, scope="session")
+def private_caches(tmp_path_factory):
+    """No test reads or writes the caches of the person who runs it."""
+    os.environ["HARES_CACHE_DIR"] = str(tmp_path_factory.mktemp("hares-cache"))
