@@ -23,14 +23,14 @@ def run(
     main: Callable[[flags.FlagValues], int | None],
     argv: Sequence[str] | None = None,
 ) -> int:
-    """Parses `argv` (default: the process arguments), calls `main(flag_values)`, gives the exit code.
+    """Parses `argv`, calls `main(flag_values)`, gives the exit code.
 
     Args:
         name: the command's name, used in front of messages.
         description: what the command does, with examples; shown by `--help`.
         flag_values: the command's own flags.
         main: does the work; its return value, if not None, is the exit code.
-        argv: arguments without the program name.
+        argv: arguments without the program name; default: those of the process.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if any(argument in ("--help", "-h", "-help") for argument in argv):

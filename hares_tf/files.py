@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """Where embeddings and generated suites live: $HARES_CACHE_DIR, else the user's cache folder."""
+    """For embeddings and generated suites: $HARES_CACHE_DIR, else in the user's cache folder."""
     if "HARES_CACHE_DIR" in os.environ:
         return Path(os.environ["HARES_CACHE_DIR"])
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -9,9 +9,9 @@ import sys
 def quiet_import():
     """Hides what TensorFlow's C++ parts print to stderr while they are first imported.
 
-    TF 2.21 logs about oneDNN and missing GPUs before it reads TF_CPP_MIN_LOG_LEVEL, so only the file
-    descriptor is left to turn off. Python exceptions still surface. Does nothing once TensorFlow is
-    imported.
+    TF 2.21 logs about oneDNN and missing GPUs before it reads TF_CPP_MIN_LOG_LEVEL, so only the
+    file descriptor is left to turn off. Python exceptions still surface. Does nothing once
+    TensorFlow is imported.
     """
     if "tensorflow" in sys.modules:
         yield

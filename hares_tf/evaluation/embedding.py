@@ -78,10 +78,10 @@ def embed_clips(
 def _decoded(
     clips: Sequence[Clip], digests: Sequence[str], sample_rate: int
 ) -> Iterator[tuple[Clip, str, np.ndarray | AudioError]]:
-    """Decodes in threads (libsndfile and soxr release Python's lock), in order, a bounded way ahead.
+    """Decodes in threads, in order, a bounded way ahead.
 
-    Files are decoded by a few threads, so memory is bounded by their encoded size, which is known
-    before decoding, and by a number of clips.
+    Threads do, because libsndfile and soxr release Python's lock. Memory is bounded by the number
+    of clips and by their encoded size, which is known before decoding.
     """
 
     def decode(clip: Clip) -> np.ndarray | AudioError:

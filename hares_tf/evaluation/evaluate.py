@@ -193,7 +193,7 @@ class _ModelEvaluation:
         return result
 
     def _embed(self, prepared: _PreparedTask, space: EmbeddingSpace) -> tuple[dict[str, str], int]:
-        """Embeds what is missing; gives why clips failed (by clip id) and how many were embedded."""
+        """Embeds what is missing; why clips failed (by clip id) and how many were embedded."""
         missing = {
             digest: clip
             for digest, clip in zip(prepared.digests, prepared.manifest.clips, strict=True)

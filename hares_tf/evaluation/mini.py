@@ -39,7 +39,6 @@ VOWELS = {
 }
 NOISES = {"s": (4000, 7000), "f": (1500, 7000)}
 WORDS = ("sai", "ias", "fou", "uof", "aio", "oia", "sua", "aus")
-TEXTURES = ("rain", "wind", "crackle", "engine", "crickets", "birds", "waves", "drops")
 
 
 def mini_task_ids() -> tuple[str, ...]:
@@ -149,7 +148,7 @@ def _tone(frequency: np.ndarray | float, samples: int) -> np.ndarray:
 
 
 def _pitch_clip(random: np.random.Generator, label: str, samples: int) -> np.ndarray:
-    octave = random.integers(4, 7)
+    octave = random.integers(3, 7)
     midi = 12 * (octave + 1) + PITCHES.index(label) + random.normal(0, 0.08)
     time = np.arange(samples) / SAMPLE_RATE
     vibrato = random.uniform(0, 0.006) * np.sin(2 * np.pi * random.uniform(4, 7) * time)
@@ -162,7 +161,7 @@ def _pitch_clip(random: np.random.Generator, label: str, samples: int) -> np.nda
             note += level * random.uniform(0.5, 1.5) * _tone(frequency * harmonic, samples)
     note *= _decay(samples, random.uniform(0.2, 2.0))
     note *= np.minimum(1, time / random.uniform(0.005, 0.08))
-    return _with_noise(random, note, random.uniform(5, 25))
+    return _with_noise(random, note, random.uniform(-4, 14))
 
 
 def _keyword_clip(random: np.random.Generator, label: str, samples: int) -> np.ndarray:
@@ -220,64 +219,92 @@ def _formants(centres: tuple[float, ...]) -> Callable:
     )
 
 
+def _rain(random, samples, time):
+    drops = _bursts(
+        random,
+        samples,
+        random.uniform(150, 400),
+        lambda: random.standard_normal(160) * _decay(160, 0.002),
+    )
+    hiss = _filtered_noise(random, samples, _band(random.uniform(600, 1500), 7000))
+    return 0.4 * hiss + 0.5 * drops
+
+
+def _wind(random, samples, time):
+    band = _band(80, random.uniform(300, 900))
+    return _filtered_noise(random, samples, band) * _swell(random, time, 0.8, 2.0)
+
+
+def _waves(random, samples, time):
+    band = _band(200, random.uniform(700, 3000))
+    return _filtered_noise(random, samples, band) * _swell(random, time, 0.25, 0.5)
+
+
+def _swell(random, time, slowest, fastest):
+    rate = random.uniform(slowest, fastest)
+    return 0.2 + (0.5 + 0.5 * np.sin(2 * np.pi * rate * time + random.uniform(0, 6))) ** 2
+
+
+def _crackle(random, samples, time):
+    pops = _bursts(
+        random,
+        samples,
+        random.uniform(15, 40),
+        lambda: random.standard_normal(320) * _decay(320, 0.003),
+    )
+    return pops + 0.02 * _filtered_noise(random, samples, _band(60, 500))
+
+
+def _engine(random, samples, time):
+    wobble = 1 + 0.1 * np.sin(2 * np.pi * random.uniform(0.2, 1) * time)
+    base = random.uniform(30, 70) * wobble
+    hum = sum(random.uniform(0.3, 1) / k * _tone(base * k, samples) for k in range(1, 16))
+    return hum + 0.5 * _filtered_noise(random, samples, _band(100, 1500))
+
+
+def _crickets(random, samples, time):
+    chirps = 0.5 + 0.5 * np.sign(np.sin(2 * np.pi * random.uniform(3, 8) * time))
+    trill = 0.5 + 0.5 * np.sin(2 * np.pi * random.uniform(25, 45) * time)
+    return chirps * trill * _tone(random.uniform(2000, 5500), samples)
+
+
+def _birds(random, samples, time):
+    def call():
+        length = random.integers(1000, 4000)
+        sweep = np.linspace(random.uniform(2000, 5000), random.uniform(2000, 5000), length)
+        return _tone(sweep, length) * np.hanning(length)
+
+    return _bursts(random, samples, random.uniform(2, 6), call)
+
+
+def _drops(random, samples, time):
+    def drop():
+        sweep = random.uniform(500, 2500) * (1 + np.arange(1600) / 1600)
+        return _tone(sweep, 1600) * _decay(1600, 0.02)
+
+    return _bursts(random, samples, random.uniform(2, 6), drop)
+
+
+TEXTURES = {
+    "rain": _rain,
+    "wind": _wind,
+    "waves": _waves,
+    "crackle": _crackle,
+    "engine": _engine,
+    "crickets": _crickets,
+    "birds": _birds,
+    "drops": _drops,
+}
+
+
 def _texture_clip(random: np.random.Generator, label: str, samples: int) -> np.ndarray:
-    time = np.arange(samples) / SAMPLE_RATE
-    if label == "rain":
-        low = random.uniform(600, 1500)
-        drops = _bursts(
-            random,
-            samples,
-            random.uniform(150, 400),
-            lambda: random.standard_normal(160) * _decay(160, 0.002),
-        )
-        sound = _filtered_noise(random, samples, _band(low, 7000)) * 0.4 + drops * 0.5
-    elif label in ("wind", "waves"):
-        rate = random.uniform(0.8, 2.0) if label == "wind" else random.uniform(0.25, 0.5)
-        swell = 0.5 + 0.5 * np.sin(2 * np.pi * rate * time + random.uniform(0, 6))
-        low, high = (
-            (80, random.uniform(300, 900)) if label == "wind" else (300, random.uniform(1500, 4000))
-        )
-        sound = _filtered_noise(random, samples, _band(low, high)) * (0.2 + swell**2)
-    elif label == "crackle":
-        sound = _bursts(
-            random,
-            samples,
-            random.uniform(15, 40),
-            lambda: random.standard_normal(320) * _decay(320, 0.003),
-        )
-        sound += 0.02 * _filtered_noise(random, samples, _band(60, 500))
-    elif label == "engine":
-        base = random.uniform(30, 70) * (
-            1 + 0.1 * np.sin(2 * np.pi * random.uniform(0.2, 1) * time)
-        )
-        sound = sum(random.uniform(0.3, 1) / k * _tone(base * k, samples) for k in range(1, 16))
-        sound = sound + 0.5 * _filtered_noise(random, samples, _band(100, 1500))
-    elif label == "crickets":
-        chirps = 0.5 + 0.5 * np.sign(np.sin(2 * np.pi * random.uniform(3, 8) * time))
-        trill = 0.5 + 0.5 * np.sin(2 * np.pi * random.uniform(25, 45) * time)
-        sound = chirps * trill * _tone(random.uniform(3000, 5500), samples)
-    elif label == "birds":
-
-        def call() -> np.ndarray:
-            length = random.integers(1000, 4000)
-            sweep = np.linspace(random.uniform(2000, 5000), random.uniform(2000, 5000), length)
-            return _tone(sweep, length) * np.hanning(length)
-
-        sound = _bursts(random, samples, random.uniform(2, 6), call)
-    else:
-
-        def drop() -> np.ndarray:
-            length = 1600
-            sweep = random.uniform(500, 1500) * (1 + np.arange(length) / length)
-            return _tone(sweep, length) * _decay(length, 0.02)
-
-        sound = _bursts(random, samples, random.uniform(2, 6), drop)
-    return _with_noise(random, sound, random.uniform(-6, 10))
+    sound = TEXTURES[label](random, samples, np.arange(samples) / SAMPLE_RATE)
+    return _with_noise(random, sound, random.uniform(-14, 4))
 
 
 # id -> (domain, seconds per clip, labels, clips per label, folds?, synthesis)
 _TASKS = {
-    "mini_pitch": ("music", 1.0, PITCHES, 40, False, _pitch_clip),
+    "mini_pitch": ("music", 1.0, PITCHES, 30, False, _pitch_clip),
     "mini_keywords": ("speech", 1.0, WORDS, 60, False, _keyword_clip),
-    "mini_textures": ("environment", 3.0, TEXTURES, 25, True, _texture_clip),
+    "mini_textures": ("environment", 3.0, tuple(TEXTURES), 25, True, _texture_clip),
 }

@@ -1,10 +1,11 @@
 """Protocols: how heads are trained and chosen, and how clips are scored.
 
 `fast/1`: standardise with the fitted clips' mean and deviation. A linear head is a multinomial
-logistic regression by L-BFGS; C from 1e-4 to 1000 by decades is chosen on the validation split (where
-there is none: on every fifth training clip per label, by SHA-1 of its id), ties to the smaller C;
-then it is refitted on training and validation clips together. An SVM head chooses C from the paper's
-list (Appendix A, ESC-50) inside the training folds of each test fold. Nothing is chosen on test clips.
+logistic regression by L-BFGS; C from 1e-4 to 1000 by decades is chosen on the validation split
+(where there is none: on every fifth training clip per label, by SHA-1 of its id), ties to the
+smaller C; then it is refitted on training and validation clips together. An SVM head chooses C from
+the paper's list (Appendix A, ESC-50) inside the training folds of each test fold. Nothing is chosen
+on test clips.
 """
 
 import hashlib

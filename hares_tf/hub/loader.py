@@ -1,7 +1,8 @@
 """Handles: from what a user types to a module on disk, and to the loaded object.
 
 Everything up to `load` works without TensorFlow, so that a finished evaluation can be recognised
-without importing it. Uses neither `hares_tf.audio` nor `hares_tf.models`: a handle may be anybody's.
+without importing it. Uses neither `hares_tf.audio` nor `hares_tf.models`: a handle may be
+anybody's.
 """
 
 import hashlib

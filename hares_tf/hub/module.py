@@ -1,8 +1,8 @@
 """A Keras encoder as a Reusable SavedModel: what `tf.saved_model.save` is given.
 
 Three things go wrong when a Keras 3 model is saved naively, and are dealt with here: `tf.Module`
-finds none of its variables, so the lists are explicit; `Model.export` gives an object that cannot be
-called or trained; default arguments of traced functions become inputs.
+finds none of its variables, so the lists are explicit; `Model.export` gives an object that cannot
+be called or trained; default arguments of traced functions become inputs.
 """
 
 from pathlib import Path
@@ -53,7 +53,7 @@ class HubModule(tf.Module):
 
 
 def signatures(model) -> dict:
-    """The functions that TF Serving and other runtimes call by name; every output is per example."""
+    """The functions that servers call by name; the first axis of every output is the batch."""
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name="waveform")])
     def serve(waveform):
