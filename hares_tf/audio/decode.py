@@ -1,0 +1,204 @@
+"""Any sound file -> one mono waveform at the wanted sample rate."""
+
+import io
+import os
+import stat
+from contextlib import contextmanager
+
+import numpy as np
+import soundfile
+import soxr
+
+from hares_tf.audio.containers import examine
+from hares_tf.audio.errors import AudioError
+
+# Full scale is 1. Lossy codecs and float masters overshoot it a little, which is clipped; a peak
+# 30 dB above it means integers that were stored as floats, and clipping would leave square waves.
+_PEAK_LIMIT = 32.0
+# Samples (of all channels) decoded at once: 64 MB. Longer files are averaged to mono in pieces.
+_BLOCK_SAMPLES = 1 << 24
+# Outside these a header is damaged rather than unusual, and resampling would run out of memory.
+_LOWEST_RATE, _HIGHEST_RATE = 1_000, 4_000_000
+# Some MP3 encoders count the frame that holds the Xing tag, so two frames may be missing.
+_MP3_SLACK = 2 * 1152
+# libsndfile's number of frames where the header states none.
+_UNKNOWN_FRAMES = np.iinfo(np.int64).max
+
+
+def load_audio(path_or_bytes, sample_rate: int = 16_000) -> np.ndarray:
+    """Decodes a sound file to mono at `sample_rate`.
+
+    Reads what libsndfile reads: WAV (8 to 32 bit integers, floats, A-law, mu-law, ADPCM), FLAC,
+    Ogg (Vorbis, Opus), MP3, AIFF, AU, CAF and others, at any sample rate from 1 kHz and with any
+    number of channels. Channels are averaged, then resampled (soxr, high quality), then values
+    beyond full scale are clipped: float files and lossy codecs exceed it a little, and resampling
+    overshoots. At an unchanged rate nothing is resampled. Threads may call this together, and
+    decode in parallel when given paths.
+
+    Truncation is noticed in WAV, AIFF, FLAC and Ogg files, and in MP3 files that carry a Xing or
+    VBRI header; the other formats do not tell, or are not asked.
+
+    Args:
+        path_or_bytes: a path (`str` or `os.PathLike`), or a whole file's contents (`bytes`,
+            `bytearray` or `memoryview`).
+        sample_rate: the rate of the result in Hz.
+
+    Returns:
+        Waveform `[samples]`, float32, finite, in [-1, 1], at least one sample.
+
+    Raises:
+        AudioError: the file is missing, unreadable, a directory, empty, not sound, truncated or
+            damaged, without samples, with NaN or infinite samples, or with a peak of 32 or more
+            times full scale; the message names it. Also when an argument is unusable.
+    """
+    if not isinstance(sample_rate, int | np.integer) or sample_rate < 1:
+        raise AudioError(
+            f"The sample rate must be a positive whole number of hertz, not {sample_rate!r}."
+        )
+    with _opened(path_or_bytes) as (stream, size, name):
+        if size == 0:
+            raise AudioError(f"{name} is empty (0 bytes); fetch or record it again.")
+        container = examine(stream, size)
+        if container.problem:
+            raise AudioError(f"{name} {container.problem}; fetch it again.")
+        if container.content is not None:
+            stream = _Memory(container.content)
+        waveform, file_rate = _decode(stream, name, container.has_length)
+    if file_rate != sample_rate:
+        resampled = soxr.resample(waveform, file_rate, sample_rate, quality="HQ")
+        # A sample or two at a high rate last less than one at a low rate: keep their mean.
+        waveform = resampled if resampled.size else waveform.mean(keepdims=True)
+    return np.clip(waveform, -1.0, 1.0, out=waveform)
+
+
+class _Memory(io.BytesIO):
+    """Bytes that libsndfile reads through callbacks, which must not raise in damaged files."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):  # before the beginning: stay, as lseek does
+            return self.tell()
+
+
+@contextmanager
+def _opened(path_or_bytes):
+    """Yields (binary stream, size in bytes, name for messages)."""
+    if isinstance(path_or_bytes, bytes | bytearray | memoryview):
+        content = bytes(path_or_bytes)
+        yield _Memory(content), len(content), f"The sound in memory ({len(content)} bytes)"
+        return
+    try:
+        path = os.fspath(path_or_bytes)
+    except TypeError:
+        raise AudioError(
+            "A sound must be given as a path or as a file's bytes, "
+            f"not as {type(path_or_bytes).__name__}."
+        ) from None
+    name = f"The sound file {os.fsdecode(path)!r}"
+    try:
+        # Opening a named pipe would block until somebody writes to it, so look first.
+        mode = os.stat(path).st_mode
+        if stat.S_ISDIR(mode):
+            raise AudioError(f"{name} is a directory; give the path of one file.")
+        if not stat.S_ISREG(mode):
+            raise AudioError(f"{name} is not a regular file; save the sound to a file first.")
+        # Unbuffered: libsndfile reads from the same descriptor.
+        stream = open(path, "rb", buffering=0)  # noqa: SIM115 (closed below)
+    except FileNotFoundError:
+        raise AudioError(f"{name} does not exist; check the path.") from None
+    except PermissionError:
+        raise AudioError(f"{name} may not be read; check its permissions.") from None
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{name} cannot be opened: {error}.") from error
+    with stream:
+        try:
+            yield stream, os.fstat(stream.fileno()).st_size, name
+        except OSError as error:
+            raise AudioError(f"{name} cannot be read: {error}.") from error
+
+
+def _decode(stream, name: str, has_length: bool) -> tuple[np.ndarray, int]:
+    """The mono waveform `[samples]` float32 and its sample rate in Hz."""
+    stream.seek(0)
+    source = stream if isinstance(stream, _Memory) else stream.fileno()
+    try:
+        # A descriptor and not the path, so that the file name's ending does not choose the format.
+        sound = soundfile.SoundFile(source, closefd=False)
+    except soundfile.SoundFileRuntimeError as error:
+        raise AudioError(
+            f"{name} is not a sound that can be decoded ({_reason(error)}); "
+            "WAV, FLAC, Ogg and MP3 are."
+        ) from error
+    with sound:
+        if not _LOWEST_RATE <= sound.samplerate <= _HIGHEST_RATE:
+            raise AudioError(
+                f"{name} states a sample rate of {sound.samplerate} Hz, outside "
+                f"{_LOWEST_RATE} to {_HIGHEST_RATE} Hz; its header is probably damaged."
+            )
+        waveform = _mono(sound, name)
+        frames = len(waveform)
+        slack = _MP3_SLACK if sound.subtype.startswith("MPEG") else 0
+        if has_length and frames + slack < sound.frames:
+            raise AudioError(
+                f"{name} is truncated: its header states {sound.frames} samples, "
+                f"{frames} could be decoded; fetch it again."
+            )
+        if not frames:
+            raise AudioError(f"{name} holds no samples (only a header); record it again.")
+        return waveform, sound.samplerate
+
+
+def _mono(sound: soundfile.SoundFile, name: str) -> np.ndarray:
+    """The mean over channels `[samples]` float32 of all that can be decoded."""
+    blocks, frames = [], 0
+    block_frames = max(1, _BLOCK_SAMPLES // sound.channels)
+    if sound.subtype.startswith("MPEG"):
+        # soundfile seeks after every block, which loses the place in MP3 files: one block.
+        block_frames = sound.frames
+    while frames < sound.frames:
+        wanted = min(block_frames, sound.frames - frames)
+        block = _read_block(sound, wanted, name)
+        if not len(block):
+            break
+        frames += len(block)
+        # Minimum and maximum are NaN when any sample is: two passes, no temporary array.
+        lowest, highest = float(block.min()), float(block.max())
+        if not (np.isfinite(lowest) and np.isfinite(highest)):
+            raise AudioError(f"{name} has NaN or infinite samples; repair or drop it.")
+        if max(-lowest, highest) >= _PEAK_LIMIT:
+            raise AudioError(
+                f"{name} has a peak of {max(-lowest, highest):g} where 1 is full scale: integers "
+                "stored as floats? Divide them by their full scale (32768 for 16 bit) first."
+            )
+        if sound.channels > 1:
+            blocks.append(block.mean(axis=1))
+        else:  # a short block is a view of a buffer of the wanted size
+            blocks.append(block[:, 0] if len(block) == wanted else block[:, 0].copy())
+        if len(block) < wanted:
+            break
+    return blocks[0] if len(blocks) == 1 else np.concatenate([np.zeros(0, np.float32), *blocks])
+
+
+def _read_block(sound: soundfile.SoundFile, frames: int, name: str) -> np.ndarray:
+    """Up to `frames` samples `[samples, channels]` float32; fewer at the end of the file."""
+    try:
+        if sound.frames < _UNKNOWN_FRAMES:
+            return sound.read(frames, dtype="float32", always_2d=True)
+        # FLAC written to a pipe states no length. soundfile then fails at the end of the file,
+        # when it seeks behind the last sample; what was decoded until then is in the buffer.
+        block = np.full((frames, sound.channels), np.nan, np.float32)
+        try:
+            return sound.read(out=block)
+        except soundfile.LibsndfileError as error:
+            if "seek" not in _reason(error):
+                raise
+            return block[: frames - int(np.isnan(block[:, 0]).sum())]
+    except (soundfile.SoundFileRuntimeError, MemoryError) as error:
+        raise AudioError(
+            f"{name} is truncated or damaged: decoding stopped ({_reason(error)}); fetch it again."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).strip().rstrip(".") or type(error).__name__
