@@ -29,3 +29,25 @@ def shared_dir() -> Path:
 def private_caches(tmp_path_factory):
     """No test reads or writes the caches of the person who runs it."""
     os.environ["HARES_CACHE_DIR"] = str(tmp_path_factory.mktemp("hares-cache"))
+
+
+def _exported(tmp_path_factory, name: str) -> Path:
+    """A module exported the way a user does it, by the command."""
+    from hares_tf.hub import command
+
+    output = tmp_path_factory.mktemp("modules") / name
+    weights = [] if name == "log_mel_statistics" else ["--random_weights", "--seed=0"]
+    assert command.main([f"--model={name}", f"--output={output}", *weights]) == 0
+    return output
+
+
+@pytest.fixture(scope="session")
+def statistics_module(tmp_path_factory) -> Path:
+    """The exported `log_mel_statistics`."""
+    return _exported(tmp_path_factory, "log_mel_statistics")
+
+
+@pytest.fixture(scope="session")
+def tiny_module(tmp_path_factory) -> Path:
+    """The exported `slowfast_nfnet_tiny` with random weights."""
+    return _exported(tmp_path_factory, "slowfast_nfnet_tiny")

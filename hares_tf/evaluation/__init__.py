@@ -9,7 +9,7 @@ _HOMES = {
     "Encoder": "hares_tf.evaluation.handle",
     "EvaluationError": "hares_tf.evaluation.errors",
     "Task": "hares_tf.evaluation.tasks",
-    "evaluate": "hares_tf.evaluation.evaluate",
+    "evaluate": "hares_tf.evaluation.runner",
     "read_task_file": "hares_tf.evaluation.tasks.task_file",
 }
 

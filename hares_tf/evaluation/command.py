@@ -101,8 +101,8 @@ def define_flags() -> flags.FlagValues:
 def _main(values: flags.FlagValues) -> None:
     if not values.handle:
         raise EvaluationError("name the module to score with --handle=FOLDER")
-    from hares_tf.evaluation.evaluate import evaluate
     from hares_tf.evaluation.report import table
+    from hares_tf.evaluation.runner import evaluate
 
     results = evaluate(
         values.handle,

@@ -1,6 +1,5 @@
-"""Heads: what is trained on frozen embeddings. scikit-learn does the optimisation."""
+"""Heads: what is trained on frozen embeddings, and the examples they are trained on."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,56 +70,6 @@ class Standardizer:
 
     def __call__(self, embeddings: np.ndarray) -> np.ndarray:
         return self._scaler.transform(embeddings)
-
-
-class LogisticPath:
-    """Multinomial logistic regressions for growing C, each started from the one before.
-
-    Minimises summed cross-entropy + |W|^2 / 2C over rows; the bias is free. Solved by L-BFGS until
-    the gradient of the mean objective is below `tolerance` in every entry.
-
-    Args:
-        embeddings: standardised `[rows, dim]`.
-        labels: `[rows]` class numbers below `n_classes`.
-        n_classes: columns of the logits; a class without rows gets minus infinity.
-    """
-
-    def __init__(
-        self,
-        embeddings: np.ndarray,
-        labels: np.ndarray,
-        n_classes: int,
-        tolerance: float,
-        max_iterations: int,
-    ):
-        from sklearn.linear_model import LogisticRegression
-
-        self._embeddings, self._labels, self._n_classes = embeddings, labels, n_classes
-        self._two_classes = len(np.unique(labels)) == 2
-        self._model = LogisticRegression(
-            tol=tolerance, max_iter=max_iterations, warm_start=True, solver="lbfgs"
-        )
-        self.converged = True
-
-    def fit(self, c: float) -> None:
-        """Solves for one C."""
-        from sklearn.exceptions import ConvergenceWarning
-
-        # With two classes scikit-learn fits one weight vector w = w1 - w2; the two-vector penalty
-        # |w1|^2 + |w2|^2 is |w|^2 / 2 at the optimum, so its C is twice ours.
-        self._model.C = 2 * c if self._two_classes else c
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", ConvergenceWarning)
-            try:
-                self._model.fit(self._embeddings, self._labels)
-            except ConvergenceWarning:
-                self.converged = False
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                self._model.fit(self._embeddings, self._labels)
-
-    def logits(self, embeddings: np.ndarray) -> np.ndarray:
-        """`[rows, classes]` for standardised embeddings."""
-        return _class_columns(self._model, embeddings, self._n_classes)
 
 
 class LinearSVM:

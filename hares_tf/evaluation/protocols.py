@@ -16,13 +16,12 @@ from itertools import combinations
 import numpy as np
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.heads import Examples, LinearSVM, LogisticPath, Standardizer, clip_scores
+from hares_tf.evaluation.heads import Examples, LinearSVM, Standardizer, clip_scores
+from hares_tf.evaluation.logistic import LogisticPath
 from hares_tf.evaluation.metrics import METRICS
 
 LINEAR_C = tuple(10.0**power for power in range(-4, 4))
 SVM_C = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-TOLERANCE = 1e-4
-MAX_ITERATIONS = 2000
 
 
 @dataclass
@@ -106,13 +105,7 @@ def _path_scores(train: Examples, validation: Examples, metric: Callable) -> lis
 
 
 def _logistic_path(standardize: Standardizer, train: Examples) -> LogisticPath:
-    return LogisticPath(
-        standardize(train.embeddings),
-        train.row_labels,
-        train.n_classes,
-        TOLERANCE,
-        MAX_ITERATIONS,
-    )
+    return LogisticPath(standardize(train.embeddings), train.row_labels, train.n_classes)
 
 
 def every_fifth(examples: Examples, among: np.ndarray) -> np.ndarray:

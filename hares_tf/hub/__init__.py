@@ -7,7 +7,7 @@ import importlib
 
 _HOMES = {
     "HubError": "hares_tf.hub.errors",
-    "export": "hares_tf.hub.export",
+    "export_module": "hares_tf.hub.export",
     "load": "hares_tf.hub.loader",
     "load_haiku_parameters": "hares_tf.hub.haiku",
     "locate": "hares_tf.hub.loader",

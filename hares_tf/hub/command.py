@@ -91,7 +91,7 @@ def _main(values: flags.FlagValues) -> None:
     with quiet_import():
         import keras
 
-        from hares_tf.hub.export import check_destination, export
+        from hares_tf.hub.export import check_destination, export_module
         from hares_tf.models import create_model
 
     check_destination(Path(values.output), values.overwrite)
@@ -108,7 +108,7 @@ def _main(values: flags.FlagValues) -> None:
     if not model.weights and sources:
         raise HubError(f"{spec.name} has no parameters, so it takes no --{sources[0]}")
     print(f"exporting {spec.name} to {values.output} ...", file=sys.stderr)
-    output, checks = export(
+    output, checks = export_module(
         model,
         values.output,
         weights=_load_weights(model, values, sources),

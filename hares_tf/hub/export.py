@@ -20,7 +20,7 @@ _LONG_SECONDS = 60
 _AWAKE_CASES = ("1x1", "2x16000")
 
 
-def export(
+def export_module(
     model,
     output: str | os.PathLike,
     *,

@@ -1,0 +1,220 @@
+"""Weights of the official JAX implementation (Haiku parameters) into our models."""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from hares_tf.hub.errors import HubError
+
+#: Module names of the official code at the top of a parameter tree.
+_TWO_PATH_ROOT = "slow_fast_nf_net"
+_FAST_PATH, _SLOW_PATH = "NFNet", "NFNet_1"
+
+#: How many tensor names an error message lists before it only counts the rest.
+_NAMES_LISTED = 10
+
+
+def load_haiku_parameters(model, source):
+    """Assigns the parameters of an official (Haiku) network to a model of the same structure.
+
+    Everything is checked before anything is assigned: a refused source leaves the model as it was.
+
+    Args:
+        model: a `SlowFastNFNet`, a `SinglePathNFNet`, or a model whose attribute `network` is one.
+            Built here if it is not yet.
+        source: path of an `.npz` file with one array per parameter under its full name
+            (`slow_fast_nf_net/~/NFNet_1/~/stem_conv0/w`; a single path starts with `NFNet/~/`), or
+            a mapping in memory: flat with these names, or nested as Haiku makes it, `{module:
+            {parameter: array}}`. Kernels are laid out as in Keras, raw (not standardised).
+
+    Raises:
+        HubError: the file is missing or is no `.npz` of plain arrays; a tensor is missing, unknown,
+            of a wrong shape, not floating point, or not finite.
+    """
+    network = find_network(model)
+    if not network.built:
+        network.build((None, None, None, 1))
+    variables = haiku_variables(network)
+    arrays, origin = read_parameters(source)
+    _check(arrays, variables, origin)
+    for name, variable in variables.items():
+        variable.assign(arrays[name])
+
+
+def find_network(model):
+    """The network whose parameters the official code has: `model` itself, or its `network`.
+
+    Raises:
+        HubError: if neither is a (Slowfast) NFNet.
+    """
+    from hares_tf.models import SinglePathNFNet, SlowFastNFNet
+
+    for candidate in (model, getattr(model, "network", None)):
+        if isinstance(candidate, SlowFastNFNet | SinglePathNFNet):
+            return candidate
+    raise HubError(
+        f"Haiku parameters fit a SlowFastNFNet, a SinglePathNFNet, or a model with one of them as "
+        f"its attribute `network`; {type(model).__name__} is none of these."
+    )
+
+
+def haiku_variables(network):
+    """The variables of a built network under their names in the official code.
+
+    Args:
+        network: a built `SlowFastNFNet` or `SinglePathNFNet`.
+
+    Returns:
+        Dict from full parameter name to Keras variable; holds every trainable variable once.
+    """
+    from hares_tf.models import SlowFastNFNet
+
+    if not isinstance(network, SlowFastNFNet):
+        return _path_variables(_FAST_PATH, network.trunk)
+    variables = {
+        **_path_variables(f"{_TWO_PATH_ROOT}/~/{_SLOW_PATH}", network.slow),
+        **_path_variables(f"{_TWO_PATH_ROOT}/~/{_FAST_PATH}", network.fast),
+    }
+    for index, fusion in enumerate(network.fusions):
+        module = f"{_TWO_PATH_ROOT}/~/{_numbered('fuse_fast2_slow', index)}/~/conv_f2s"
+        variables.update(_conv_variables(module, fusion.conv))
+    return variables
+
+
+def _path_variables(module, path):
+    variables = {}
+    for index, conv in enumerate(path.stem_convs):
+        variables.update(_conv_variables(f"{module}/~/stem_conv{index}", conv))
+    for index, block in enumerate(path.blocks):
+        variables.update(_block_variables(f"{module}/~/{_numbered('nf_block', index)}", block))
+    variables.update(_conv_variables(f"{module}/~/final_conv", path.final_conv))
+    return variables
+
+
+def _block_variables(module, block):
+    variables = {f"{module}/skip_gain": block.skip_gain}
+    for name in ("conv_shortcut", "conv0", "conv1", "conv1b", "conv2"):
+        conv = getattr(block, name)
+        if conv is not None:
+            variables.update(_conv_variables(f"{module}/~/{name}", conv))
+    for index, dense in enumerate((block.squeeze_excite.reduce, block.squeeze_excite.expand)):
+        linear = f"{module}/~/squeeze_excite/~/{_numbered('linear', index)}"
+        variables[f"{linear}/w"] = dense.kernel
+        variables[f"{linear}/b"] = dense.bias
+    return variables
+
+
+def _conv_variables(module, conv):
+    return {f"{module}/w": conv.kernel, f"{module}/gain": conv.gain, f"{module}/bias": conv.bias}
+
+
+def _numbered(name, index):
+    """Haiku's name of the module `name` made as number `index`: the first carries no number."""
+    return name if index == 0 else f"{name}_{index}"
+
+
+def read_parameters(source):
+    """Reads parameters from a file or a mapping.
+
+    Args:
+        source: as for `load_haiku_parameters`.
+
+    Returns:
+        `(arrays, origin)`: a flat dict from full name to NumPy array, and words for messages.
+
+    Raises:
+        HubError: if the source is not what `load_haiku_parameters` describes.
+    """
+    if isinstance(source, Mapping):
+        return {name: np.asarray(value) for name, value in _flatten(source)}, "The mapping"
+    if not isinstance(source, str | os.PathLike):
+        raise HubError(
+            f"Haiku parameters come from the path of an .npz file or from a mapping, not from a "
+            f"{type(source).__name__}."
+        )
+    return _read_npz(os.fspath(source)), f"The file {os.fspath(source)}"
+
+
+def _flatten(tree):
+    for module, value in tree.items():
+        if not isinstance(value, Mapping):
+            yield module, value
+            continue
+        for parameter, array in value.items():
+            if isinstance(array, Mapping):
+                raise HubError(
+                    f"The mapping is nested deeper than {{module: {{parameter: array}}}}: "
+                    f"{module!r} / {parameter!r} holds another mapping."
+                )
+            yield f"{module}/{parameter}", array
+
+
+def _read_npz(path):
+    if not os.path.isfile(path):
+        raise HubError(f"There is no file {path}; give the path of an .npz file.")
+    if not zipfile.is_zipfile(path):
+        raise HubError(
+            f"{path} is not an .npz file. Parameters stored otherwise (for instance pickled) must "
+            f"first be saved with numpy.savez, one array per full parameter name."
+        )
+    arrays = {}
+    try:
+        # Pickled content could run code of its author's choice on this machine.
+        with np.load(path, allow_pickle=False) as archive:
+            for name in archive.files:
+                arrays[name] = archive[name]
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        at = f" (array {name!r})" if "name" in locals() else ""
+        raise HubError(
+            f"{path} cannot be read{at}: {error}. It must hold plain numeric arrays; pickled "
+            f"objects are never loaded."
+        ) from error
+    not_arrays = [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]
+    if not_arrays:
+        raise HubError(f"{path} holds files that are no arrays: {_listed(not_arrays)}.")
+    return arrays
+
+
+def _check(arrays, variables, origin):
+    """Raises one HubError that names everything that does not fit."""
+    problems = []
+
+    def report(what, names):
+        if names:
+            problems.append(f"{len(names)} {what}: {_listed(names)}")
+
+    report("missing", [name for name in variables if name not in arrays])
+    report("unknown", [name for name in arrays if name not in variables])
+    common = [name for name in variables if name in arrays]
+    report(
+        "of a wrong shape",
+        [
+            f"{name} (has {arrays[name].shape}, needs {tuple(variables[name].shape)})"
+            for name in common
+            if arrays[name].shape != tuple(variables[name].shape)
+        ],
+    )
+    floating = [name for name in common if np.issubdtype(arrays[name].dtype, np.floating)]
+    report(
+        "not floating point",
+        [f"{name} ({arrays[name].dtype})" for name in common if name not in set(floating)],
+    )
+    report(
+        "with values that are not finite",
+        [name for name in floating if not np.isfinite(arrays[name]).all()],
+    )
+    if problems:
+        raise HubError(
+            f"{origin} does not fit this model, nothing was loaded. Tensors "
+            + "; ".join(problems)
+            + "."
+        )
+
+
+def _listed(names):
+    rest = len(names) - _NAMES_LISTED
+    listed = ", ".join(names[:_NAMES_LISTED])
+    return f"{listed} and {rest} more" if rest > 0 else listed

@@ -1,0 +1,101 @@
+"""Windows and batches: every sample of every clip reaches the encoder once, in its place."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from hares_tf.evaluation import Encoder, EvaluationError
+from hares_tf.evaluation.embedding import batch_size, embed_clips
+from hares_tf.evaluation.tasks import Clip
+from hares_tf.evaluation.windows import tile, window_samples
+
+
+def test_tiles_cover_the_clip_and_pad_the_end():
+    clip = np.arange(1, 8, dtype=np.float32)
+    np.testing.assert_array_equal(tile(clip, 3), [[1, 2, 3], [4, 5, 6], [7, 0, 0]])
+    np.testing.assert_array_equal(tile(clip[:6], 3), [[1, 2, 3], [4, 5, 6]])
+    np.testing.assert_array_equal(tile(clip[:1], 3), [[1, 0, 0]])
+    np.testing.assert_array_equal(tile(clip[:0], 2), [[0, 0]])
+    assert window_samples(2.5, 16000) == 40000 and window_samples(0.01, 8000) == 80
+
+
+def test_batches_hold_the_same_amount_of_audio():
+    assert [batch_size(seconds) for seconds in (1, 3, 5, 600)] == [48, 16, 10, 1]
+
+
+class _Recorder:
+    """Embeds a window as its sum and its first sample, and remembers the shapes it was given."""
+
+    def __init__(self):
+        self.shapes = []
+
+    def __call__(self, batch):
+        self.shapes.append(batch.shape)
+        return np.stack([batch.sum(axis=1), batch[:, 0]], axis=1)
+
+
+class _Memory(dict):
+    def add(self, digest, embeddings):
+        assert digest not in self
+        self[digest] = embeddings.copy()
+
+
+def _clips(folder, lengths):
+    random = np.random.default_rng(0)
+    clips, waveforms = [], []
+    for index, length in enumerate(lengths):
+        waveform = random.integers(-9000, 9000, length).astype(np.int16)
+        path = folder / f"{index}.wav"
+        soundfile.write(path, waveform, 16000, subtype="PCM_16")
+        clips.append(Clip(id=path.name, path=path, label="x", part="train"))
+        waveforms.append(waveform.astype(np.float32) / 32768)
+    return clips, waveforms
+
+
+@pytest.mark.parametrize("batch", [1, 4, 7])
+def test_every_window_of_every_clip_in_its_place(tmp_path, batch):
+    window = 500
+    clips, waveforms = _clips(tmp_path, [1, 499, 500, 501, 6000, 40, 1250, 500])
+    recorder, memory, done = _Recorder(), _Memory(), []
+    digests = [f"digest{i}" for i in range(len(clips))]
+    failures = embed_clips(
+        clips, digests, Encoder(recorder, 16000), window, batch, memory, lambda: done.append(1)
+    )
+    assert failures == {} and len(done) == len(clips)
+    assert set(recorder.shapes) == {(batch, window)}
+    for digest, waveform in zip(digests, waveforms, strict=True):
+        windows = tile(waveform, window)
+        expected = np.stack([windows.sum(axis=1), windows[:, 0]], axis=1)
+        np.testing.assert_allclose(memory[digest], expected, atol=1e-4)
+
+
+def test_unreadable_clips_are_reported_and_the_rest_embedded(tmp_path):
+    clips, _ = _clips(tmp_path, [100, 100, 100])
+    clips[1].path.write_bytes(b"no sound at all")
+    memory, done = _Memory(), []
+    failures = embed_clips(
+        clips, ["a", "b", "c"], Encoder(_Recorder(), 16000), 100, 2, memory, lambda: done.append(1)
+    )
+    assert list(failures) == ["b"] and "1.wav" in failures["b"]
+    assert set(memory) == {"a", "c"} and len(done) == 3
+
+
+def test_a_clip_that_vanishes_is_a_failure_not_a_crash(tmp_path):
+    gone = Clip(id="gone", path=Path(tmp_path / "gone.wav"), label="x", part="train")
+    failures = embed_clips([gone], ["a"], Encoder(_Recorder(), 16000), 100, 2, _Memory())
+    assert "gone.wav" in failures["a"]
+
+
+def test_infinite_embeddings_name_the_clip(tmp_path):
+    clips, _ = _clips(tmp_path, [100])
+    broken = Encoder(lambda batch: np.full((len(batch), 3), np.nan, np.float32), 16000)
+    with pytest.raises(EvaluationError, match=r"NaN.*0\.wav"):
+        embed_clips(clips, ["a"], broken, 100, 2, _Memory())
+
+
+def test_an_encoder_that_changes_the_batch_is_refused(tmp_path):
+    clips, _ = _clips(tmp_path, [100])
+    with pytest.raises(EvaluationError, match="shape"):
+        embed_clips(clips, ["a"], Encoder(lambda b: np.zeros((1, 3)), 16000), 100, 2, _Memory())

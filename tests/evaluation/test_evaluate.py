@@ -1,0 +1,226 @@
+"""The whole path, from a handle and a task file to a result and a table."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from hares_tf.audio import decode
+from hares_tf.evaluation import EvaluationError, command, evaluate
+from hares_tf.evaluation import embedding as embedding_phase
+from hares_tf.hub import loader
+
+TOML = """
+domain = "music"
+manifest = "list.csv"
+window_seconds = 0.25
+[columns]
+file = "file"
+label = "label"
+split = "split"
+"""
+
+
+def _tone(frequency, seconds, seed):
+    random = np.random.default_rng(seed)
+    time = np.arange(round(seconds * 16000)) / 16000
+    tone = 0.2 * np.sin(2 * np.pi * frequency * time * (1 + 0.02 * random.normal()))
+    return tone + 0.02 * random.normal(size=len(time))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Low, middle and high tones: any encoder must tell them apart."""
+    rows = ["file,label,split"]
+    for label, frequency in {"low": 200, "middle": 700, "high": 2500}.items():
+        for index in range(8):
+            split = ("train", "train", "train", "validation", "test")[index % 5]
+            name = f"{label}{index}.wav"
+            soundfile.write(
+                tmp_path / name, _tone(frequency, 0.3 + 0.1 * index, index), 16000, "PCM_16"
+            )
+            rows.append(f"{name},{label},{split}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    (tmp_path / "tones.toml").write_text(TOML)
+    return tmp_path
+
+
+def _evaluate(folder, handle, **options):
+    options = {"output": folder / "results", "store": folder / "store", **options}
+    return evaluate(handle, [str(folder / "tones.toml")], **options)[0][0]
+
+
+def test_scores_and_provenance(folder, statistics_module):
+    result = _evaluate(folder, statistics_module)
+    assert result["score"] == 100.0 and result["complete"]
+    assert result["clips"]["n_expected"] == result["clips"]["n_used"] == 24
+    assert result["clips"]["n_scored"] == 3 and result["seconds"]["clips_embedded"] == 24
+    assert result["protocol"]["identity"] == "fast/1"
+    assert result["model"]["name"] == "log_mel_statistics"
+    assert result["model"]["embedding_size"] == 160
+    assert result["model"]["interface"]["entry_point"] == "__call__"
+    assert len(result["model"]["fingerprint"]) == len(result["clips"]["manifest_hash"]) == 64
+    environment = result["environment"]
+    assert environment["packages"]["tensorflow"] and environment["hares_tf"]
+    fingerprint = result["model"]["fingerprint"][:12]
+    path = folder / f"results/fast/log_mel_statistics-{fingerprint}/tones.json"
+    assert json.loads(path.read_text()) == result
+
+
+def _forbid_work(monkeypatch):
+    def forbidden(*_, **__):
+        raise AssertionError("this was to be answered from what is there")
+
+    monkeypatch.setattr(loader, "load", forbidden)
+    monkeypatch.setattr(decode, "load_audio", forbidden)
+    monkeypatch.setattr(embedding_phase, "load_audio", forbidden)
+
+
+def test_a_finished_result_opens_neither_audio_nor_model(folder, statistics_module, monkeypatch):
+    first = _evaluate(folder, statistics_module)
+    _forbid_work(monkeypatch)
+    assert _evaluate(folder, statistics_module) == first
+
+
+def test_without_results_the_store_answers(folder, statistics_module, monkeypatch):
+    first = _evaluate(folder, statistics_module)
+    shutil.rmtree(folder / "results")
+    _forbid_work(monkeypatch)
+    second = _evaluate(folder, statistics_module)
+    assert second["seconds"]["clips_embedded"] == 0
+    assert second["score"] == first["score"] and second["model"] == first["model"]
+
+
+def test_another_task_with_the_same_audio_shares_embeddings(folder, statistics_module):
+    _evaluate(folder, statistics_module)
+    (folder / "again.toml").write_text(TOML)
+    options = {"output": folder / "results", "store": folder / "store"}
+    other = evaluate(statistics_module, [str(folder / "again.toml")], **options)[0][0]
+    assert other["seconds"]["clips_embedded"] == 0
+
+
+def test_a_changed_clip_is_embedded_again(folder, statistics_module):
+    first = _evaluate(folder, statistics_module)
+    soundfile.write(folder / "low0.wav", _tone(205, 0.4, 99), 16000, "PCM_16")
+    second = _evaluate(folder, statistics_module)
+    assert second["seconds"]["clips_embedded"] == 1 and second["key"] != first["key"]
+
+
+def test_a_changed_window_shares_nothing(folder, statistics_module):
+    _evaluate(folder, statistics_module)
+    (folder / "tones.toml").write_text(TOML.replace("0.25", "0.2"))
+    assert _evaluate(folder, statistics_module)["seconds"]["clips_embedded"] == 24
+
+
+def test_a_changed_label_scores_anew_from_the_store(folder, statistics_module):
+    first = _evaluate(folder, statistics_module)
+    text = (folder / "list.csv").read_text()
+    (folder / "list.csv").write_text(text.replace("low4.wav,low", "low4.wav,high"))
+    second = _evaluate(folder, statistics_module)
+    assert second["seconds"]["clips_embedded"] == 0
+    assert first["score"] == 100.0 and second["score"] == pytest.approx(200 / 3)
+
+
+def test_a_changed_model_shares_nothing(folder, statistics_module, tmp_path_factory):
+    first = _evaluate(folder, statistics_module)
+    other = tmp_path_factory.mktemp("changed") / "module"
+    shutil.copytree(statistics_module, other)
+    (other / "fingerprint.pb").unlink()
+    same = _evaluate(folder, other)
+    assert same["key"] == first["key"], "fingerprint.pb is no content"
+    card = json.loads((other / "assets/model_card.json").read_text())
+    (other / "assets/model_card.json").write_text(json.dumps({**card, "version": 2}))
+    changed = _evaluate(folder, other)
+    assert changed["key"] != first["key"] and changed["seconds"]["clips_embedded"] == 24
+
+
+def test_an_unreadable_clip_makes_the_result_incomplete(folder, statistics_module, capsys):
+    (folder / "low1.wav").write_bytes((folder / "low1.wav").read_bytes()[:1000])
+    arguments = [
+        f"--handle={statistics_module}",
+        f"--tasks={folder}/tones.toml",
+        f"--output={folder}/results",
+        f"--store={folder}/store",
+    ]
+    assert command.main(arguments) == 0
+    captured = capsys.readouterr()
+    assert "INCOMPLETE" in captured.err and "low1.wav" in captured.err
+    assert "!" in captured.out and "incomplete" in captured.out
+    result = json.loads(next(folder.glob("results/fast/*/tones.json")).read_text())
+    assert not result["complete"]
+    assert (result["clips"]["n_expected"], result["clips"]["n_used"]) == (24, 23)
+    assert list(result["clips"]["failures"]) == ["low1.wav"]
+
+
+def test_no_readable_test_clip_is_an_error(folder, statistics_module):
+    for label in ("low", "middle", "high"):
+        (folder / f"{label}4.wav").write_bytes(b"")
+    with pytest.raises(EvaluationError, match="no clip of test"):
+        _evaluate(folder, statistics_module)
+
+
+def test_copies_across_splits_are_counted(folder, statistics_module):
+    shutil.copy(folder / "low0.wav", folder / "low4.wav")
+    assert _evaluate(folder, statistics_module)["clips"]["n_repeated_across_parts"] == 1
+
+
+def test_two_models_side_by_side(folder, statistics_module, tiny_module, capsys):
+    arguments = [
+        f"--handle={statistics_module}",
+        f"--handle={tiny_module}",
+        f"--tasks={folder}/tones.toml",
+        f"--output={folder}/results",
+        f"--store={folder}/store",
+        "--quiet",
+    ]
+    assert command.main(arguments) == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    header, _, row = captured.out.splitlines()[:3]
+    assert header.split() == [
+        "task",
+        "domain",
+        "metric",
+        "clips",
+        "log_mel_statistics",
+        "slowfast_nfnet_tiny",
+    ]
+    assert row.split()[:4] == ["tones", "music", "accuracy", "24"] and "100.0*" in row
+
+
+def test_a_foreign_file_in_the_results_is_not_overwritten(folder, statistics_module):
+    _evaluate(folder, statistics_module)
+    path = next(folder.glob("results/fast/*/tones.json"))
+    path.write_text("my notes")
+    with pytest.raises(EvaluationError, match="not a result"):
+        _evaluate(folder, statistics_module)
+    assert path.read_text() == "my notes"
+
+
+def test_interrupted_between_shards_goes_on(folder, statistics_module, monkeypatch):
+    calls = []
+    load = embedding_phase.load_audio
+
+    def dies(path, rate):
+        calls.append(path)
+        if len(calls) > 10:
+            raise MemoryError("the process dies here")
+        return load(path, rate)
+
+    monkeypatch.setattr(embedding_phase, "load_audio", dies)
+    monkeypatch.setattr(embedding_phase, "batch_size", lambda seconds: 2)
+    with pytest.raises(MemoryError):
+        _evaluate(folder, statistics_module)
+    monkeypatch.undo()
+    result = _evaluate(folder, statistics_module)
+    assert 0 < result["seconds"]["clips_embedded"] < 24 and result["complete"]
+
+
+@pytest.mark.parametrize("task", ["mini_pitch", "mini_keywords", "mini_textures"])
+def test_mini_is_learnable_but_not_trivial(task, statistics_module, tmp_path):
+    """Far above chance for the statistics, and with room above them for an encoder."""
+    result = evaluate(statistics_module, [task], output=tmp_path)[0][0]
+    chance = 100 / result["clips"]["n_labels"]
+    assert 3 * chance < result["score"] < 90

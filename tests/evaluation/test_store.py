@@ -1,0 +1,157 @@
+"""The embedding store: what was written comes back, and nothing else ever does."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from hares_tf.evaluation import EvaluationError, store
+from hares_tf.evaluation.store import EmbeddingStore
+from hares_tf.files import DigestCache, atomic_directory, atomic_file
+
+
+def _write(space, clips, seed=0):
+    random = np.random.default_rng(seed)
+    rows = {c: random.normal(size=(n, 5)).astype(np.float32) for c, n in clips.items()}
+    with space.writer(notes={"by": "test"}) as writer:
+        for clip, embeddings in rows.items():
+            writer.add(clip, embeddings)
+    return rows
+
+
+def test_round_trip_in_any_order_and_by_a_later_reader(tmp_path):
+    description = {"model": "m", "window": 1.0}
+    rows = _write(EmbeddingStore(tmp_path).space(description), {"a": 3, "b": 1, "c": 2})
+    again = EmbeddingStore(tmp_path).space(description)
+    assert again.rows(["c", "a"]) == [2, 3]
+    np.testing.assert_array_equal(again.gather(["c", "a"]), np.vstack([rows["c"], rows["a"]]))
+    assert "b" in again and "d" not in again
+    assert again.notes() == {"by": "test"}
+    with pytest.raises(KeyError):
+        again.gather(["a", "d"])
+
+
+def test_another_description_is_another_space(tmp_path):
+    shelf = EmbeddingStore(tmp_path)
+    _write(shelf.space({"model": "m", "window": 1.0}), {"a": 1})
+    for other in ({"model": "n", "window": 1.0}, {"model": "m", "window": 2.0}):
+        assert "a" not in shelf.space(other)
+    assert "a" in shelf.space({"window": 1.0, "model": "m"})
+
+
+def test_shards_are_bounded_and_gathered_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "SHARD_BYTES", 100)
+    space = EmbeddingStore(tmp_path).space({})
+    rows = _write(space, {f"clip{i}": 1 + i % 3 for i in range(40)})
+    assert len(list(space.directory.glob("*.npy"))) > 5
+    names = list(rows)[::-1]
+    np.testing.assert_array_equal(space.gather(names), np.vstack([rows[n] for n in names]))
+
+
+def test_two_writers_of_one_space(tmp_path):
+    one, two = (EmbeddingStore(tmp_path).space({}) for _ in range(2))
+    _write(one, {"a": 1, "b": 1}, seed=0)
+    rows = _write(two, {"b": 1, "c": 1}, seed=1)
+    fresh = EmbeddingStore(tmp_path).space({})
+    assert all(name in fresh for name in "abc")
+    np.testing.assert_array_equal(fresh.gather(["c"]), rows["c"])
+    one.refresh()
+    assert "c" in one
+
+
+def test_what_was_collected_before_an_error_is_kept(tmp_path):
+    space = EmbeddingStore(tmp_path).space({})
+    with pytest.raises(RuntimeError), space.writer(notes={}) as writer:
+        writer.add("a", np.ones((1, 5), np.float32))
+        raise RuntimeError("the encoder died")
+    assert "a" in EmbeddingStore(tmp_path).space({})
+
+
+@pytest.mark.parametrize("damage", ["cut data", "no data", "cut index", "leftover"])
+def test_damaged_shards_are_as_if_never_written(tmp_path, damage):
+    space = EmbeddingStore(tmp_path).space({})
+    _write(space, {"a": 4})
+    index = next(p for p in space.directory.glob("*.json") if p.name != "space.json")
+    if damage == "cut data":
+        os.truncate(index.with_suffix(".npy"), 50)
+    elif damage == "no data":
+        index.with_suffix(".npy").unlink()
+    elif damage == "cut index":
+        index.write_text(index.read_text()[:20])
+    else:
+        index.rename(index.with_name(".tmp-" + index.name))
+    assert "a" not in EmbeddingStore(tmp_path).space({})
+
+
+def test_the_index_appears_after_the_data(tmp_path, monkeypatch):
+    """A kill between the two leaves a space that does not know the clip."""
+    space = EmbeddingStore(tmp_path).space({})
+    replace, seen = os.replace, []
+
+    def killed_before_the_index(source, target):
+        seen.append(target.suffix)
+        if target.suffix == ".json" and target.name != "space.json":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", killed_before_the_index)
+    writer = store.ShardWriter(space, {})
+    writer.add("a", np.ones((1, 5), np.float32))
+    with pytest.raises(KeyboardInterrupt):
+        writer.flush()
+    monkeypatch.undo()
+    assert seen == [".json", ".npy", ".json"]
+    assert "a" not in EmbeddingStore(tmp_path).space({})
+
+
+def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    space = EmbeddingStore(tmp_path).space({})
+    monkeypatch.setattr(np, "save", full)
+    writer = store.ShardWriter(space, {})
+    writer.add("a", np.ones((1, 5), np.float32))
+    with pytest.raises(EvaluationError, match="No space left"):
+        writer.flush()
+    assert not list(space.directory.glob("*.npy")) and not list(space.directory.glob(".tmp*"))
+
+
+def test_space_file_says_what_it_depends_on(tmp_path):
+    space = EmbeddingStore(tmp_path).space({"model": "m"})
+    _write(space, {"a": 1})
+    assert json.loads((space.directory / "space.json").read_text())["depends_on"] == {"model": "m"}
+
+
+def test_digests_follow_content_size_and_time(tmp_path):
+    file, cache = tmp_path / "a.wav", DigestCache(tmp_path / "d.sqlite")
+    file.write_bytes(b"one")
+    first = cache.digest(file)
+    assert first == cache.digest(file) == DigestCache(tmp_path / "d.sqlite").digest(file)
+    file.write_bytes(b"two!")
+    assert cache.digest(file) != first
+    # Same size and time: trusted, unless asked to verify.
+    stat = file.stat()
+    second = cache.digest(file)
+    file.write_bytes(b"tow!")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert cache.digest(file) == second
+    assert DigestCache(tmp_path / "d.sqlite", verify=True).digest(file) != second
+
+
+def test_atomic_file_and_directory_leave_nothing_half(tmp_path):
+    with pytest.raises(ValueError), atomic_file(tmp_path / "f") as path:
+        path.write_text("half")
+        raise ValueError
+    with pytest.raises(ValueError), atomic_directory(tmp_path / "d") as path:
+        (path / "half").touch()
+        raise ValueError
+    assert list(tmp_path.iterdir()) == []
+    with atomic_directory(tmp_path / "d") as path:
+        (path / "one").touch()
+    with pytest.raises(FileExistsError), atomic_directory(tmp_path / "d"):
+        pass
+    with atomic_directory(tmp_path / "d", overwrite=True) as path:
+        (path / "two").touch()
+    assert [p.name for p in tmp_path.rglob("*")] == ["d", "two"]
