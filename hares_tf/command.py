@@ -5,6 +5,7 @@ Commands define absl flags on a private `FlagValues`, so that they can be called
 mistake the user can fix (one sentence on stderr, no traceback), 130 interrupted.
 """
 
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -63,15 +64,23 @@ def help_text(name: str, description: str, flag_values: flags.FlagValues) -> str
     for flag_name in flag_values:
         flag = flag_values[flag_name]
         lines.append(f"  --{flag_name}{_value_hint(flag)}")
-        text = (
-            flag.help
-            if flag.default in (None, [], "", False)
-            else (f"{flag.help} (default: {_default_text(flag)})")
-        )
+        text = _own_words(flag)
+        if flag.default not in (None, [], "", False):
+            text += f" (default: {_default_text(flag)})"
         lines.extend(
             textwrap.wrap(text, HELP_WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)
         )
     return "\n".join(lines)
+
+
+def _own_words(flag: flags.Flag) -> str:
+    """The flag's help without what absl adds: the choices in front, the usage behind."""
+    return re.sub(
+        r"^<.*?>: |[;\s]*repeat this option.*$|\s*\(a comma separated list\)$",
+        "",
+        flag.help,
+        flags=re.DOTALL,
+    )
 
 
 def _value_hint(flag: flags.Flag) -> str:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
+_WAVEFORM = tf.TensorSpec([None, None], tf.float32, name="waveform")
+
 
 class HubModule(tf.Module):
     """The reusable flavour of a module: callable, trainable, any batch size and length.
@@ -18,6 +20,7 @@ class HubModule(tf.Module):
 
     Args:
         model: a built `WaveformEncoder`.
+        networks: the traced network, by `training`.
         card: path of the model card that goes into the assets.
     """
 
@@ -25,7 +28,7 @@ class HubModule(tf.Module):
     variables = None
     trainable_variables = None
 
-    def __init__(self, model, card: Path):
+    def __init__(self, model, networks: dict, card: Path):
         super().__init__()
         self.variables = [variable.value for variable in model.variables]
         self.trainable_variables = [variable.value for variable in model.trainable_variables]
@@ -36,35 +39,44 @@ class HubModule(tf.Module):
         ]
         self.model_card = tf.saved_model.Asset(str(card))
 
-        # A function of the instance, not a method: so the Keras model is a closure's business and
-        # never becomes part of the saved object graph.
+        # A function, not a method: the Keras model stays a closure's business and never becomes
+        # part of the saved object graph.
         @tf.function
         def call(waveform, training=False):
             batch = waveform if waveform.shape.rank == 2 else waveform[tf.newaxis]
-            return tf.identity(model(batch, training=training), name="embedding")
+            return tf.identity(networks[bool(training)](batch), name="embedding")
 
         for training in (False, True):
             for shape in ([None, None], [None]):
                 call.get_concrete_function(
                     tf.TensorSpec(shape, tf.float32, name="waveform"), training=training
                 )
-
         self.__call__ = call
 
 
-def signatures(model) -> dict:
-    """The functions that servers call by name; the first axis of every output is the batch."""
-
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.float32, name="waveform")])
-    def serve(waveform):
-        return {"embedding": model(waveform, training=False)}
-
-    return {"serving_default": serve}
-
-
 def save(model, card: Path, directory: Path) -> None:
-    """Writes the SavedModel of a built `WaveformEncoder` with its card into `directory`."""
-    tf.saved_model.save(HubModule(model, card), str(directory), signatures=signatures(model))
+    """Writes the SavedModel of a built `WaveformEncoder` with its card into `directory`.
+
+    Signature `serving_default(waveform [batch, samples]) -> {"embedding" [batch, dim]}`; the first
+    axis of every output is the batch, as servers that merge requests need it.
+    """
+    # Tracing is what takes time and graph size: once for each mode; everything callable wraps it.
+    networks = {training: _trace(model, training) for training in (False, True)}
+
+    @tf.function(input_signature=[_WAVEFORM])
+    def serve(waveform):
+        return {"embedding": networks[False](waveform)}
+
+    module = HubModule(model, networks, card)
+    tf.saved_model.save(module, str(directory), signatures={"serving_default": serve})
+
+
+def _trace(model, training: bool):
+    @tf.function(input_signature=[_WAVEFORM])
+    def network(waveform):
+        return model(waveform, training=training)
+
+    return network.get_concrete_function()
 
 
 def _regularization_loss(variable):

@@ -1,0 +1,60 @@
+"""One path of a Slowfast NFNet as a network of its own."""
+
+import keras
+from keras import ops
+
+from hares_tf.layers import GELU_GAMMA
+from hares_tf.models.nfnet_path import NFNetPath, check_residual_masks
+from hares_tf.models.nfnet_variants import get_variant
+
+
+@keras.saving.register_keras_serializable(package="hares_tf")
+class SinglePathNFNet(keras.Model):
+    """The slow or the fast path alone: no fusion, no pooling of frames before it.
+
+    The final activation carries the factor `GELU_GAMMA` here, unlike in the two-path network
+    (official JAX code).
+
+    Args:
+        variant: name of a row of `hares_tf.models.nfnet_variants.VARIANTS`.
+        path: `"slow"` (3072 features for `f0`) or `"fast"` (384).
+        **kwargs: of `keras.Model`.
+
+    Call arguments are those of `SlowFastNFNet`: `log_mel` `[batch, time, freq, 1]`, `training`,
+    `residual_masks` `[rows, batch]`. Returns `[batch, embedding_size]` in the variable dtype.
+
+    Raises:
+        ModelError: if there is no such variant or path, or `residual_masks` has the wrong number
+            of rows.
+    """
+
+    def __init__(self, variant="f0", path="slow", **kwargs):
+        super().__init__(**kwargs)
+        self.variant = variant
+        self.trunk = NFNetPath(variant, path, name=path, dtype=self.dtype_policy)
+        self.path_name = path
+        self.embedding_size = getattr(get_variant(variant), path).features
+
+    @property
+    def residual_mask_rows(self):
+        """Names of the rows of `residual_masks`."""
+        return [f"{self.path_name}/block{block}" for block in self.trunk.dropped_blocks]
+
+    def build(self, input_shape):
+        self.trunk.build(input_shape)
+
+    def feature_map(self, log_mel, training=None, residual_masks=None):
+        """Feature map before pooling: `[batch, ceil(time / 4), ceil(freq / 32), features]`."""
+        check_residual_masks(residual_masks, self.residual_mask_rows)
+        features = self.trunk(log_mel, training=training, residual_masks=residual_masks)
+        return features * GELU_GAMMA
+
+    def call(self, log_mel, training=None, residual_masks=None):
+        features = self.feature_map(log_mel, training=training, residual_masks=residual_masks)
+        return ops.mean(ops.cast(features, self.variable_dtype), axis=(1, 2))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.embedding_size)
+
+    def get_config(self):
+        return {**super().get_config(), "variant": self.variant, "path": self.path_name}

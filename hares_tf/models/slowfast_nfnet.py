@@ -1,0 +1,116 @@
+"""Slowfast NFNet: the two-path, normaliser-free encoder of the paper."""
+
+import keras
+from keras import ops
+
+from hares_tf.layers import FastToSlowFusion
+from hares_tf.models.nfnet_path import NFNetPath, check_residual_masks
+from hares_tf.models.nfnet_variants import SLOW_TIME_STRIDE, get_variant
+
+
+@keras.saving.register_keras_serializable(package="hares_tf")
+class SlowFastNFNet(keras.Model):
+    """Slowfast NFNet: log-mel spectrogram to one embedding per example.
+
+    The slow path sees the maximum over every four frames, the fast path all frames with a fraction
+    of the channels. Before each of the four stages fast features join the slow path. The embedding
+    is the mean of both final feature maps over time and frequency, fast features first: 3456
+    features for `f0` (paper, Section 3.1 and Table 5; details: official JAX code). Any number of
+    frames and bins is accepted, down to one of each.
+
+    A new network has `skip_gain` 0 everywhere: residual branches contribute nothing yet, so
+    training and inference agree and the branches' own gradients are zero. Initial weights follow
+    Keras' global seed (`keras.utils.set_random_seed`).
+
+    Args:
+        variant: name of a row of `hares_tf.models.nfnet_variants.VARIANTS`.
+        **kwargs: of `keras.Model`; `dtype` may be a policy such as `"mixed_bfloat16"` (weight
+            standardisation and pooling stay float32) or `"float64"`.
+
+    Call arguments:
+        log_mel: `[batch, time, freq, 1]`, float, standardised log-mel spectrogram.
+        training: whether stochastic depth draws which residual branches to keep.
+        residual_masks: `[rows, batch]` of 0 and 1; decides instead of a draw which residual
+            branches are kept. Rows are ordered as `residual_mask_rows`.
+
+    Returns `[batch, embedding_size]`, in the variable dtype (float32 under mixed_bfloat16).
+
+    Raises:
+        ModelError: if there is no such variant, or `residual_masks` has the wrong number of rows.
+    """
+
+    def __init__(self, variant="f0", **kwargs):
+        super().__init__(**kwargs)
+        row = get_variant(variant)
+        self.variant = variant
+        self.embedding_size = row.fast.features + row.slow.features
+        self.slow = NFNetPath(variant, "slow", fused=True, name="slow", dtype=self.dtype_policy)
+        self.fast = NFNetPath(variant, "fast", name="fast", dtype=self.dtype_policy)
+        self.fusions = [
+            FastToSlowFusion(channels, name=f"fusion{stage}", dtype=self.dtype_policy)
+            for stage, channels in enumerate(row.fusion_channels)
+        ]
+        # Padding never wins the maximum, so that the last window may be incomplete.
+        self.data_layer = keras.layers.MaxPooling2D(
+            (SLOW_TIME_STRIDE, 1),
+            padding="same",
+            data_format="channels_last",
+            name="data_layer",
+            dtype=self.dtype_policy,
+        )
+
+    @property
+    def residual_mask_rows(self):
+        """Names of the rows of `residual_masks`: slow blocks first, then fast blocks."""
+        return [
+            f"{path.path_name}/block{block}"
+            for path in (self.slow, self.fast)
+            for block in path.dropped_blocks
+        ]
+
+    def build(self, input_shape):
+        self.slow.build(input_shape)
+        self.fast.build(input_shape)
+        row = get_variant(self.variant)
+        fast_channels = (row.fast.stem_channels[-1], *row.fast.stage_channels)
+        slow_channels = (row.slow.stem_channels[-1], *row.slow.stage_channels)
+        for fusion, slow, fast in zip(self.fusions, slow_channels, fast_channels, strict=False):
+            fusion.build((None, None, None, slow), (None, None, None, fast))
+
+    def feature_maps(self, log_mel, training=None, residual_masks=None):
+        """Both final feature maps, before pooling.
+
+        Args:
+            log_mel: `[batch, time, freq, 1]`, float.
+            training: as in the call.
+            residual_masks: as in the call.
+
+        Returns:
+            `(fast, slow)`: `[batch, ceil(time / 4), ceil(freq / 32), fast features]` and
+            `[batch, ceil(time / 16), ceil(freq / 32), slow features]`, in the compute dtype.
+        """
+        check_residual_masks(residual_masks, self.residual_mask_rows)
+        slow_masks = fast_masks = None
+        if residual_masks is not None:
+            slow_rows = len(self.slow.dropped_blocks)
+            slow_masks, fast_masks = residual_masks[:slow_rows], residual_masks[slow_rows:]
+
+        slow = self.slow.stem(self.data_layer(log_mel), training=training)
+        fast = self.fast.stem(log_mel, training=training)
+        for stage, fusion in enumerate(self.fusions):
+            slow = fusion(slow, fast, training=training)
+            fast = self.fast.stage(stage, fast, training=training, residual_masks=fast_masks)
+            slow = self.slow.stage(stage, slow, training=training, residual_masks=slow_masks)
+        return self.fast.head(fast, training=training), self.slow.head(slow, training=training)
+
+    def call(self, log_mel, training=None, residual_masks=None):
+        maps = self.feature_maps(log_mel, training=training, residual_masks=residual_masks)
+        # Means over hundreds of positions lose digits in half precision.
+        pooled = [ops.mean(ops.cast(m, self.variable_dtype), axis=(1, 2)) for m in maps]
+        return ops.concatenate(pooled, axis=-1)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.embedding_size)
+
+    def get_config(self):
+        return {**super().get_config(), "variant": self.variant}
