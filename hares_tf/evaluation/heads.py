@@ -72,6 +72,28 @@ class Standardizer:
         return self._scaler.transform(embeddings)
 
 
+def row_space(embeddings: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """Coordinates in an orthonormal basis of the span of the rows, where that is smaller.
+
+    A linear head with a penalty on |W|^2 has its optimum in that span, and the penalty is the same
+    in any orthonormal basis: with fewer rows than features this is the same problem, only smaller.
+
+    Args:
+        embeddings: `[rows, dim]`.
+
+    Returns:
+        The basis `[dim, rows]` (None where rows >= dim) and the coordinates `[rows, rows]` (there
+        the embeddings themselves).
+    """
+    from scipy.linalg import qr
+
+    rows, dim = embeddings.shape
+    if rows >= dim:
+        return None, embeddings
+    basis, triangle = qr(embeddings.T, mode="economic", check_finite=False)
+    return basis, np.ascontiguousarray(triangle.T)
+
+
 class LinearSVM:
     """One-against-rest linear support vector machines (squared hinge), as the paper's ESC-50 head.
 

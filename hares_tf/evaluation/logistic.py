@@ -9,6 +9,8 @@ only the path to it.
 
 import numpy as np
 
+from hares_tf.evaluation.heads import row_space
+
 # The largest entry of the whitened gradient of the mean objective at which a solution counts.
 TOLERANCE = 1e-6
 MAX_ITERATIONS = 2000
@@ -24,18 +26,10 @@ class LogisticPath:
     """
 
     def __init__(self, embeddings: np.ndarray, labels: np.ndarray, n_classes: int):
-        from scipy.linalg import qr
-
         embeddings = np.asarray(embeddings, np.float32)
-        rows, dim = embeddings.shape
         self._seen, self._targets = np.unique(labels, return_inverse=True)
         self._n_classes = n_classes
-        # With fewer rows than features the optimum lies in the span of the rows: an orthonormal
-        # basis of it loses nothing, and the rest of the work shrinks to it.
-        self._basis = None
-        if rows < dim:
-            self._basis, triangle = qr(embeddings.T, mode="economic", check_finite=False)
-            embeddings = np.ascontiguousarray(triangle.T)
+        self._basis, embeddings = row_space(embeddings)
         self._embeddings = embeddings
         self._gram = (embeddings.T @ embeddings).astype(np.float64)
         classes = len(self._seen)

@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.heads import Examples, LinearSVM, Standardizer, clip_scores
+from hares_tf.evaluation.heads import Examples, LinearSVM, Standardizer, clip_scores, row_space
 from hares_tf.evaluation.logistic import LogisticPath
 from hares_tf.evaluation.metrics import METRICS
 
@@ -162,8 +162,10 @@ def _svm_scores(
 ) -> np.ndarray:
     """Scores `[tests, cs]` of heads trained on `train`."""
     standardize = Standardizer(train.embeddings)
-    embeddings = standardize(train.embeddings)
+    basis, embeddings = row_space(standardize(train.embeddings))
     held_out = [standardize(test.embeddings) for test in tests]
+    if basis is not None:
+        held_out = [windows @ basis for windows in held_out]
     scores = np.empty((len(tests), len(cs)))
     for column, c in enumerate(cs):
         svm = LinearSVM(embeddings, train.row_labels, train.n_classes, c)

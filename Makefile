@@ -1,0 +1,64 @@
+# Every target makes the environment it needs by itself: Python 3.11 to 3.13 and make are enough.
+
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,\
+	$(shell command -v $(name) 2>/dev/null)))
+VENV := .venv
+BIN := $(VENV)/bin
+# Made anew whenever the dependencies change.
+READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.ready-bench
+# The demonstration keeps everything it makes in one folder, to look at and to delete.
+DEMO := demo
+
+.PHONY: help demo test test-slow lint format bench clean
+
+help:
+	@echo "make demo       export two encoders, score them on synthetic tasks (minutes)"
+	@echo "make test       all tests but the slow ones (under ten minutes on two cores)"
+	@echo "make test-slow  the whole network in float64 and other long proofs"
+	@echo "make lint       ruff"
+	@echo "make bench      speed and memory, as ratios to this machine's own peak and to peers"
+
+$(READY): setup.cfg pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "$(PYTHON) is not Python 3.11, 3.12 or 3.13; set PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(BENCH_READY): $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+demo: export HARES_CACHE_DIR = $(DEMO)/cache
+demo: $(READY)
+	$(BIN)/hares-export --model=log_mel_statistics --overwrite \
+		--output=$(DEMO)/log_mel_statistics
+	$(BIN)/hares-export --model=slowfast_nfnet_tiny --random_weights --seed=0 --overwrite \
+		--output=$(DEMO)/slowfast_nfnet_tiny
+	$(BIN)/hares-evaluate --handle=$(DEMO)/log_mel_statistics \
+		--handle=$(DEMO)/slowfast_nfnet_tiny --tasks=mini --output=$(DEMO)/results
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(BENCH_READY)
+	$(BIN)/python benchmarks/speed/log_mel.py
+	$(BIN)/python benchmarks/speed/embedding.py
+	$(BIN)/python benchmarks/speed/evaluation.py
+	$(BIN)/python benchmarks/speed/memory.py
+
+clean:
+	rm -rf $(DEMO) .pytest_cache .ruff_cache
