@@ -17,7 +17,7 @@ ALLOWED = {
     "hub.loader": set(),
     "evaluation": {"audio", "hub.loader"},
 }
-SHARED = {"command", "errors", "files", "quiet"}
+SHARED = {"command", "errors", "files", "lazy", "quiet"}
 
 
 def _component(module: str) -> str:

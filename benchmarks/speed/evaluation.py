@@ -73,10 +73,11 @@ def main() -> None:
             at_most=True,
         )
 
-        first = evaluate(handle, [str(task)], **options)[0][0]["seconds"]["embedding"]
+        evaluate(handle, [str(task)], **options)
         shutil.rmtree(folder / "results")
         second = evaluate(handle, [str(task)], **options)[0][0]["seconds"]["embedding"]
-        first = first if first > 1 else phases[-1]
+        # The first run without loading the model, which would make the ratio larger still.
+        first = np.median(phases)
         verdict("embedding phase: first run relative to the second", first / second, 50, "x")
 
         started = time.perf_counter()

@@ -1,8 +1,8 @@
 """Anonymous memory of the embedding phase: bounded, and flat in the number of clips."""
 
+import multiprocessing
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
@@ -28,27 +28,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         # A process of its own exports: its memory is not what is measured.
-        import multiprocessing
-
         context = multiprocessing.get_context("spawn")
         with context.Pool(1) as pool:
             handle = pool.apply(export_random, ("slowfast_nfnet_f0", folder / "export"))
         task = write_task(folder / "data", CLIPS)
-        samples, running = [], True
+        samples, done = [], threading.Event()
 
         def watch() -> None:
-            while running:
-                samples.append((time.perf_counter(), anonymous_megabytes()))
-                time.sleep(0.2)
+            while not done.wait(0.2):
+                samples.append(anonymous_megabytes())
 
-        watcher = threading.Thread(target=watch)
-        watcher.start()
+        threading.Thread(target=watch, daemon=True).start()
         options = {"output": folder / "results", "store": folder / "store"}
         result = evaluate(handle, [str(task)], **options)[0][0]
-        running = False
-        watcher.join()
+        done.set()
 
-    used = np.array([megabytes for _, megabytes in samples])
+    used = np.array(samples)
     print(
         f"     {CLIPS} clips: embedding {result['seconds']['embedding']:.0f} s, "
         f"head {result['seconds']['head']:.0f} s"

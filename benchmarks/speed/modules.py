@@ -8,12 +8,10 @@ def export_random(name: str, folder: Path) -> Path:
     import keras
 
     from hares_tf.hub import module
-    from hares_tf.hub.card import make_card, write_card
+    from hares_tf.hub.card import make_card
     from hares_tf.models import create_model
 
     keras.utils.set_random_seed(0)
     model = create_model(name)
-    folder.mkdir(parents=True)
-    write_card(make_card(model, name, 1, {"source": "random", "seed": 0}), folder / "card.json")
-    module.save(model, folder / "card.json", folder / name)
+    module.save(model, make_card(model, name, 1, {"source": "random", "seed": 0}), folder / name)
     return folder / name

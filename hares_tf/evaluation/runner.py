@@ -151,8 +151,8 @@ class _ModelEvaluation:
         space = self._store.space(space_description)
         embed_started = time.perf_counter()
         failures, embedded = self._embed(prepared, space)
-        head_started = time.perf_counter()
         examples = _examples(prepared, space, task)
+        head_started = time.perf_counter()
         self._say(f"  {task.id}: training the {task.head} head on {len(examples.labels)} clips")
         outcome = self._protocol.run(task.head, task.metric, examples)
         finished = time.perf_counter()
@@ -177,8 +177,8 @@ class _ModelEvaluation:
             "model": self._model_record(space, examples),
             "embeddings": space_description,
             "seconds": {
-                "embedding": round(head_started - embed_started, 3),
-                "head": round(finished - head_started, 3),
+                "embedding": round(head_started - embed_started, 6),
+                "head": round(finished - head_started, 6),
                 "clips_embedded": embedded,
             },
             "environment": results.environment(),

@@ -1,8 +1,6 @@
 """The model card: what a module says about itself, as JSON in its assets."""
 
-import json
 from importlib import metadata
-from pathlib import Path
 
 from hares_tf import __version__
 
@@ -50,11 +48,6 @@ def make_card(model, name: str, version: int, weights: dict, description: str = 
             **{name: metadata.version(name) for name in ("tensorflow", "keras")},
         },
     }
-
-
-def write_card(card: dict, path: Path) -> None:
-    """Writes the card as JSON."""
-    path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _has_skip_gains(model) -> bool:

@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.files import atomic_directory
-from hares_tf.hub.card import make_card, write_card
+from hares_tf.hub.card import make_card
 from hares_tf.hub.errors import HubError
-from hares_tf.hub.loader import CARD_NAME
 
 # (batch, seconds or samples): one sample, less than a frame, odd lengths, several batch sizes.
 _CASES = {"1x1": (1, 1), "3x159": (3, 159), "2x16000": (2, 16_000), "5x48037": (5, 48_037)}
@@ -58,10 +57,8 @@ def export_module(
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     card = make_card(model, name or model.name, version, weights, description)
     with tempfile.TemporaryDirectory() as scratch, atomic_directory(output, overwrite) as temporary:
-        card_file = Path(scratch) / CARD_NAME
-        write_card(card, card_file)
         try:
-            module.save(model, card_file, temporary)
+            module.save(model, card, temporary)
         except Exception as error:
             # TensorFlow wraps a full disk in its own error types.
             raise HubError(f"cannot write the SavedModel to {output.parent}: {error}") from error

@@ -5,9 +5,13 @@ finds none of its variables, so the lists are explicit; `Model.export` gives an 
 be called or trained; default arguments of traced functions become inputs.
 """
 
+import json
+import tempfile
 from pathlib import Path
 
 import tensorflow as tf
+
+from hares_tf.hub.loader import CARD_NAME
 
 _WAVEFORM = tf.TensorSpec([None, None], tf.float32, name="waveform")
 
@@ -54,8 +58,8 @@ class HubModule(tf.Module):
         self.__call__ = call
 
 
-def save(model, card: Path, directory: Path) -> None:
-    """Writes the SavedModel of a built `WaveformEncoder` with its card into `directory`.
+def save(model, card: dict, directory: Path) -> None:
+    """Writes the SavedModel of a built `WaveformEncoder` into `directory`, `card` in its assets.
 
     Signature `serving_default(waveform [batch, samples]) -> {"embedding" [batch, dim]}`; the first
     axis of every output is the batch, as servers that merge requests need it.
@@ -67,8 +71,12 @@ def save(model, card: Path, directory: Path) -> None:
     def serve(waveform):
         return {"embedding": networks[False](waveform)}
 
-    module = HubModule(model, networks, card)
-    tf.saved_model.save(module, str(directory), signatures={"serving_default": serve})
+    with tempfile.TemporaryDirectory() as scratch:
+        card_file = Path(scratch) / CARD_NAME
+        text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+        card_file.write_text(text, encoding="utf-8")
+        module = HubModule(model, networks, card_file)
+        tf.saved_model.save(module, str(directory), signatures={"serving_default": serve})
 
 
 def _trace(model, training: bool):

@@ -3,22 +3,17 @@
 Attributes load on first use, so that importing one does not load what the others need.
 """
 
-import importlib
+from hares_tf.lazy import attach
 
-_HOMES = {
-    "EncoderSpec": "hares_tf.models.registry",
-    "ModelError": "hares_tf.models.errors",
-    "SinglePathNFNet": "hares_tf.models.single_path_nfnet",
-    "SlowFastNFNet": "hares_tf.models.slowfast_nfnet",
-    "WaveformEncoder": "hares_tf.models.waveform_encoder",
-    "create_model": "hares_tf.models.registry",
-    "list_models": "hares_tf.models.registry",
-}
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str):
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "EncoderSpec": "registry",
+        "ModelError": "errors",
+        "SinglePathNFNet": "single_path_nfnet",
+        "SlowFastNFNet": "slowfast_nfnet",
+        "WaveformEncoder": "waveform_encoder",
+        "create_model": "registry",
+        "list_models": "registry",
+    },
+)

@@ -132,8 +132,7 @@ def test_regularisation_losses_are_saved(tmp_path):
     model = create_model("slowfast_nfnet_tiny")
     kernel = model.network.trainable_variables[0]
     kernel.regularizer = keras.regularizers.L2(0.5)
-    (tmp_path / "card.json").write_text("{}")
-    hub_module.save(model, tmp_path / "card.json", tmp_path / "m")
+    hub_module.save(model, {}, tmp_path / "m")
     loaded = tf.saved_model.load(str(tmp_path / "m"))
     (loss,) = loaded.regularization_losses
     np.testing.assert_allclose(loss(), 0.5 * np.sum(np.square(kernel)), rtol=1e-6)

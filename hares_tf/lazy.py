@@ -1,0 +1,33 @@
+"""Package attributes that load on first use (PEP 562).
+
+Importing a package must not import Keras or TensorFlow: commands show their help, and recognise
+finished work, in a fraction of a second.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable
+
+
+def attach(package: str, homes: dict[str, str]) -> tuple[Callable, Callable, list[str]]:
+    """Makes the lazy attributes of a package.
+
+    Args:
+        package: the package's `__name__`.
+        homes: for each public name the submodule it lives in.
+
+    Returns:
+        `__getattr__`, `__dir__` and `__all__` for the package to define.
+    """
+
+    def __getattr__(name: str):
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *homes})
+
+    return __getattr__, __dir__, sorted(homes)
