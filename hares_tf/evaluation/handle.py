@@ -96,6 +96,16 @@ def open_encoder(module: loader.LocatedModule, sample_rate: int) -> Encoder:
     )
 
 
+def in_words(interface: dict) -> str:
+    """What the adapter chose, as a sentence for people."""
+    source = f"calls {interface['entry_point']}"
+    if interface["output_key"]:
+        source += f", takes its output {interface['output_key']!r}"
+    if interface["time_pooling"]:
+        source += f", {interface['time_pooling']} over time"
+    return f"{source}: {interface['embedding_size']} features at {interface['sample_rate']} Hz"
+
+
 def _pick_embedding(output) -> tuple[Callable, dict]:
     choice: dict = {"output_key": None, "time_pooling": None}
     if isinstance(output, dict):

@@ -203,7 +203,7 @@ class _ModelEvaluation:
             return {}, 0
         if self._encoder is None:
             self._encoder = handle.open_encoder(self._module, self._sample_rate)
-            self._say(f"  interface: {self._encoder.interface}")
+            self._say(f"  {handle.in_words(self._encoder.interface)}")
         seconds = prepared.task.window_seconds
         with (
             _progress_bar(prepared.task.id, len(missing), self._progress) as bar,
@@ -272,14 +272,15 @@ def _repeated_across_parts(prepared: _PreparedTask) -> int:
 def _progress_bar(task_id: str, total: int, show: bool):
     from tqdm import tqdm
 
-    # Logs get a line now and then, terminals a live bar.
-    interval = 0.2 if sys.stderr.isatty() else 20.0
+    # Terminals get a live bar, logs a line now and then.
+    live = sys.stderr.isatty()
     return tqdm(
         total=total,
         desc=f"  {task_id}: embedding",
         unit="clip",
-        mininterval=interval,
+        mininterval=0.2 if live else 20.0,
         disable=not show,
         leave=False,
+        delay=0.0 if live else 20.0,
         dynamic_ncols=True,
     )
