@@ -43,7 +43,8 @@ def write_task(folder: Path, clips: int) -> Path:
 def main() -> None:
     from hares_tf.evaluation import evaluate
     from hares_tf.evaluation.embedding import batch_size
-    from hares_tf.evaluation.handle import open_encoder
+    from hares_tf.evaluation.handle import open_encoder, stated_interface
+    from hares_tf.evaluation.interface import Interface
     from hares_tf.hub import locate
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -52,7 +53,8 @@ def main() -> None:
         task = write_task(folder / "data", CLIPS)
         options = {"output": folder / "results", "store": folder / "store"}
 
-        encoder = open_encoder(locate(handle), 16_000)
+        module = locate(handle)
+        encoder = open_encoder(module, stated_interface(module, Interface())[0])
         batch = np.zeros((batch_size(3.0), 48_000), np.float32)
         encoder.embed(batch)  # the first call of a shape prepares its kernels
         ratios, phases = [], []

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = attach(
     {
         "Encoder": "handle",
         "EvaluationError": "errors",
+        "Interface": "interface",
         "Task": "tasks",
         "evaluate": "runner",
         "read_task_file": "tasks.task_file",

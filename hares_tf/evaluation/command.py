@@ -6,13 +6,16 @@ from absl import flags
 
 from hares_tf import command
 from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.evaluation.interface import NORMALISATIONS, POOLS, Interface
 
 NAME = "hares-evaluate"
 DESCRIPTION = """
 scores audio encoders: embeds recordings with a frozen module, trains a small head, tests it.
 
-A handle is the folder of a TensorFlow SavedModel (exported by export_hub.py or anybody's). Tasks
-are a suite, the id of one of its tasks, or a task file of your own:
+A handle is a SavedModel's folder (exported by export_hub.py or anybody's) or .tar.gz, an address on
+TF-Hub or Kaggle Models, a .keras file, or python:package.module:function. How to call it is found
+out and stated; flags, a model_card.json beside saved_model.pb, or a preset of well-known modules
+decide what cannot be found out. Tasks are a suite, the id of one of its tasks, or a task file:
 
     # what can this model do? (synthetic, no data needed, a minute)
     hares-evaluate --handle=exports/slowfast_nfnet_f0 --tasks=mini
@@ -80,7 +83,45 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_integer(
         "sample_rate",
         None,
-        "Sample rate in hertz that the module expects, if it brings no model card.",
+        "Sample rate in hertz that the module expects, if neither its card nor a preset says so.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "entry_point",
+        None,
+        "What to call: __call__, a function's or a signature's name. Default: probed.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "output_key",
+        None,
+        "Which output holds the embedding: a name, or a position. Default: embedding, or the only "
+        "one.",
+        flag_values=values,
+    )
+    flags.DEFINE_integer(
+        "window_samples",
+        None,
+        "The one length that the module takes; longer windows are tiled with it. Default: probed.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "pool", None, list(POOLS), "How a time axis is pooled. Default: mean.", flag_values=values
+    )
+    flags.DEFINE_integer(
+        "input_rank",
+        None,
+        "1: one waveform at a time, 2: [batch, samples], 3: [batch, samples, 1]. Default: probed.",
+        lower_bound=1,
+        upper_bound=3,
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "normalise",
+        None,
+        list(NORMALISATIONS),
+        "What is done to each waveform first: zero mean and unit deviation, or a peak of 0.25. "
+        "Default: none.",
         flag_values=values,
     )
     flags.DEFINE_bool(
@@ -111,7 +152,15 @@ def _main(values: flags.FlagValues) -> None:
         output=values.output,
         store=values.store,
         data_dir=values.data_dir,
-        sample_rate=values.sample_rate,
+        interface=Interface(
+            sample_rate=values.sample_rate,
+            entry_point=values.entry_point,
+            output_key=values.output_key,
+            window_samples=values.window_samples,
+            pool=values.pool,
+            input_rank=values.input_rank,
+            normalise=values.normalise,
+        ),
         verify=values.verify,
         progress=not values.quiet,
     )

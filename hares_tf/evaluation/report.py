@@ -15,7 +15,7 @@ def table(results: Sequence[Sequence[dict]]) -> str:
     """
     names = [column[0]["model"]["name"] for column in results]
     if len(set(names)) < len(names):
-        names = [f"{c[0]['model']['name']}-{c[0]['model']['fingerprint'][:6]}" for c in results]
+        names = [f"{name}-{number}" for number, name in enumerate(names, start=1)]
     header = ["task", "domain", "metric", "clips", *names]
     rows = []
     tasks = sorted(

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 from hares_tf.evaluation import embedding, handle, results
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.heads import Examples
+from hares_tf.evaluation.interface import Interface
 from hares_tf.evaluation.protocols import PROTOCOLS, Protocol
 from hares_tf.evaluation.store import EmbeddingSpace, EmbeddingStore
 from hares_tf.evaluation.tasks import Manifest, Task, resolve
@@ -38,7 +40,7 @@ def evaluate(
     output: str | os.PathLike = "results",
     store: str | os.PathLike | None = None,
     data_dir: str | os.PathLike | None = None,
-    sample_rate: int | None = None,
+    interface: Interface | None = None,
     verify: bool = False,
     progress: bool = False,
 ) -> list[list[dict]]:
@@ -51,7 +53,7 @@ def evaluate(
         output: results folder; one JSON per model and task appears in it.
         store: folder of the embedding store; default: in the user's cache folder.
         data_dir: root of the manifests of task files; default: each file's own folder.
-        sample_rate: in hertz, for modules that bring no model card.
+        interface: how the modules are called, where they do not say it themselves.
         verify: compute all file digests afresh instead of trusting size and modification time.
         progress: show progress bars and messages on stderr.
 
@@ -85,7 +87,7 @@ def evaluate(
             PROTOCOLS[protocol],
             Path(output),
             EmbeddingStore(store),
-            sample_rate,
+            interface or Interface(),
             progress,
             say,
         ).run(prepared)
@@ -103,11 +105,15 @@ class _ModelEvaluation:
     """One model on several tasks; the model is loaded when its first embedding is missing."""
 
     def __init__(
-        self, module, digest_cache, protocol: Protocol, output, store, sample_rate, progress, say
+        self, module, digest_cache, protocol: Protocol, output, store, flags, progress, say
     ):
         self._module = module
+        self._interface, self._interface_source = handle.stated_interface(module, flags)
         self._fingerprint = module.content_hash(digest_cache)
-        self._sample_rate = handle.sample_rate_of(module, sample_rate)
+        if self._fingerprint is None:
+            # A function that does not say when it changes: nothing of it may be reused.
+            self._scratch = tempfile.TemporaryDirectory()
+            store = EmbeddingStore(self._scratch.name)
         self._protocol = protocol
         self._output = output
         self._store = store
@@ -116,19 +122,24 @@ class _ModelEvaluation:
         self._encoder: handle.Encoder | None = None
 
     def run(self, prepared: list[_PreparedTask]) -> list[dict]:
-        self._say(f"{self._module.name} ({self._module.handle}, {self._fingerprint[:12]})")
+        known = self._fingerprint[:12] if self._fingerprint else "no fingerprint: nothing is reused"
+        self._say(f"{self._module.name} ({self._module.handle}, {known})")
         return [self._result(task) for task in prepared]
 
     def _result(self, prepared: _PreparedTask) -> dict:
         task = prepared.task
         path = results.result_path(
-            self._output, self._protocol.name, self._module.name, self._fingerprint, task.id
+            self._output,
+            self._protocol.name,
+            self._module.name,
+            self._fingerprint or "no-fingerprint",
+            task.id,
         )
         space_description = {
             "model": self._fingerprint,
             "adapter": handle.ADAPTER_VERSION,
-            "sample_rate": self._sample_rate,
-            "runtime": "tensorflow",
+            "interface": self._interface.as_data(),
+            "runtime": "python" if self._module.kind == "python" else "tensorflow",
             "precision": "float32",
             "windows": {"kind": "tiles", "seconds": task.window_seconds},
             "preprocessing": embedding.PREPROCESSING_VERSION,
@@ -143,10 +154,10 @@ class _ModelEvaluation:
             }
         )
         stored = results.read_result(path)
-        if stored is not None and stored["key"] == key:
+        if stored is not None and stored["key"] == key and self._fingerprint is not None:
             self._say(f"  {task.id}: {stored['score']:.1f} (finished before: {path})")
             return stored
-        if stored is not None:
+        if stored is not None and self._fingerprint is not None:
             self._say(f"  {task.id}: the task, its clips or the protocol changed; scoring anew")
         space = self._store.space(space_description)
         embed_started = time.perf_counter()
@@ -202,8 +213,8 @@ class _ModelEvaluation:
         if not missing:
             return {}, 0
         if self._encoder is None:
-            self._encoder = handle.open_encoder(self._module, self._sample_rate)
-            self._say(f"  {handle.in_words(self._encoder.interface)}")
+            self._encoder = handle.open_encoder(self._module, self._interface)
+            self._say(f"  {handle.in_words(self._encoder.interface)} ({self._interface_source})")
         seconds = prepared.task.window_seconds
         with (
             _progress_bar(prepared.task.id, len(missing), self._progress) as bar,
@@ -213,7 +224,7 @@ class _ModelEvaluation:
                 list(missing.values()),
                 list(missing),
                 self._encoder,
-                window_samples(seconds, self._sample_rate),
+                window_samples(seconds, self._interface.sample_rate),
                 embedding.batch_size(seconds),
                 writer,
                 bar.update,
@@ -233,6 +244,7 @@ class _ModelEvaluation:
             "fingerprint": self._fingerprint,
             "embedding_size": int(examples.embeddings.shape[1]),
             "interface": space.notes().get("interface"),
+            "interface_stated_by": self._interface_source,
             **{name: card.get(name) for name in ("version", "parameters", "weights")},
         }
 

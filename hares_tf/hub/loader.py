@@ -1,13 +1,16 @@
 """Handles: from what a user types to a module on disk, and to the loaded object.
 
-Everything up to `load` works without TensorFlow, so that a finished evaluation can be recognised
-without importing it. Uses neither `hares_tf.audio` nor `hares_tf.models`: a handle may be
-anybody's.
+Everything up to `load` works without TensorFlow for local handles, so that a finished evaluation
+can be recognised without importing it. Uses neither `hares_tf.audio` nor `hares_tf.models`: a
+handle may be anybody's.
 """
 
 import hashlib
+import importlib
 import json
 import os
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,100 +19,170 @@ from hares_tf.hub.errors import HubError
 from hares_tf.quiet import quiet_import
 
 CARD_NAME = "model_card.json"
+PYTHON_PREFIX = "python:"
 # Differs between two exports of the same model, and says nothing about what the model computes.
 _NOT_CONTENT = {"fingerprint.pb"}
 
 
 @dataclass(frozen=True)
 class LocatedModule:
-    """A module found on disk, not loaded yet.
+    """A module found, not loaded yet.
 
     Attributes:
         handle: what the user typed.
-        directory: the SavedModel's folder.
-        name: the card's name, else the folder's.
+        kind: "saved_model", "keras" (a `.keras` file) or "python" (a function).
+        path: the SavedModel's folder or the `.keras` file; None for a function.
+        name: the card's name, else that of the folder, file or function.
         card: the model card, or None when the module brings none.
+        function: the function of kind "python".
     """
 
     handle: str
-    directory: Path
+    kind: str
+    path: Path | None
     name: str
-    card: dict | None
+    card: dict | None = None
+    function: Callable | None = None
 
-    def content_hash(self, digests: DigestCache | None = None) -> str:
-        """SHA-256 over the module's files (names and bytes), without `fingerprint.pb`."""
+    def content_hash(self, digests: DigestCache | None = None) -> str | None:
+        """SHA-256 over the module's files (names and bytes), without `fingerprint.pb`.
+
+        A function is known by its attribute `fingerprint` (and its handle); without one there is
+        nothing that says when it changes, and the result is None.
+        """
+        if self.kind == "python":
+            fingerprint = getattr(self.function, "fingerprint", None)
+            if fingerprint is None:
+                return None
+            return hashlib.sha256(f"{self.handle}\0{fingerprint}".encode()).hexdigest()
+        if self.kind == "keras":
+            return digests.digest(self.path) if digests else sha256_file(self.path)
         files = sorted(
             path
-            for path in self.directory.rglob("*")
+            for path in self.path.rglob("*")
             if path.is_file() and path.name not in _NOT_CONTENT
         )
         values = digests.digests(files) if digests else [sha256_file(path) for path in files]
         whole = hashlib.sha256()
         for path, value in zip(files, values, strict=True):
-            whole.update(f"{path.relative_to(self.directory).as_posix()}\0{value}\n".encode())
+            whole.update(f"{path.relative_to(self.path).as_posix()}\0{value}\n".encode())
         return whole.hexdigest()
 
 
 def locate(handle: str | os.PathLike) -> LocatedModule:
-    """Finds the module that `handle` names: a SavedModel folder, plain or with version folders.
+    """Finds the module that `handle` names.
+
+    Args:
+        handle: a folder that holds a SavedModel or numbered versions of it; a `.tar.gz` of one; a
+            `.keras` file; an address of TF-Hub or Kaggle Models (fetched by tensorflow_hub, which
+            imports TensorFlow); or `python:package.module:function`.
 
     Raises:
         HubError: nothing usable is there; the message says what was found instead.
     """
     handle = os.fspath(handle)
-    if "://" in handle or handle.startswith("python:") or handle.endswith((".tar.gz", ".keras")):
-        raise HubError(
-            f"{handle}: only folders that hold a SavedModel can be used as handles so far; "
-            "download or unpack the module and name its folder"
-        )
-    directory = Path(handle)
-    if not directory.exists():
-        raise HubError(f"{handle}: there is no such folder")
-    if not directory.is_dir():
-        raise HubError(f"{handle} is a file; name the folder that holds saved_model.pb")
-    directory = _newest_version(directory)
-    name = directory.name if not directory.name.isdigit() else directory.parent.name
-    card = _read_card(directory)
-    return LocatedModule(handle, directory, (card or {}).get("name") or name, card)
+    if handle.startswith(PYTHON_PREFIX):
+        return _locate_function(handle)
+    if "://" in handle and not handle.startswith("file://"):
+        from hares_tf.hub import remote
+
+        return _located_folder(handle, remote.resolve(handle), fallback_name=_last_words(handle))
+    path = Path(handle.removeprefix("file://"))
+    if not path.exists():
+        raise HubError(f"{handle}: there is no such folder or file")
+    if path.is_dir():
+        return _located_folder(handle, path)
+    if path.suffix == ".keras":
+        return LocatedModule(handle, "keras", path, path.stem)
+    if path.name.endswith((".tar.gz", ".tgz", ".tar")):
+        from hares_tf.hub.archive import unpack
+
+        return _located_folder(handle, unpack(path), fallback_name=path.name.split(".")[0])
+    raise HubError(
+        f"{handle} is a file, but neither a .tar.gz nor a .keras file; name the folder that holds "
+        "saved_model.pb"
+    )
 
 
 def load(handle: str | os.PathLike | LocatedModule):
-    """Loads a module with `tf.saved_model.load`.
+    """Loads a module: what `tf.saved_model.load` or Keras gives, or the function itself.
 
     Raises:
-        HubError: the handle names no module, or TensorFlow cannot read it.
+        HubError: the handle names no module, or it cannot be read.
     """
     module = handle if isinstance(handle, LocatedModule) else locate(handle)
+    if module.kind == "python":
+        return module.function
     with quiet_import():
         import tensorflow as tf
-
     try:
-        return tf.saved_model.load(os.fspath(module.directory))
-    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
+        if module.kind == "keras":
+            import keras
+
+            return keras.saving.load_model(module.path)
+        # Modules in the TF1 hub format carry no tags.
+        tags = [] if (module.path / "tfhub_module.pb").is_file() else None
+        return tf.saved_model.load(os.fspath(module.path), tags=tags)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, tf.errors.OpError) as error:
         raise HubError(
-            f"{module.handle}: TensorFlow cannot load this SavedModel ({_first_line(error)}); "
-            "it may be incomplete: export or download it again"
+            f"{module.handle} cannot be loaded ({_first_line(error)}); it may be incomplete: "
+            "export or download it again"
         ) from error
 
 
-def _newest_version(directory: Path) -> Path:
-    if (directory / "saved_model.pb").is_file():
-        return directory
-    versions = [p for p in directory.iterdir() if p.name.isdigit() and p.is_dir()]
-    versions = [p for p in versions if (p / "saved_model.pb").is_file()]
-    if versions:
-        return max(versions, key=lambda path: int(path.name))
-    entries = sorted(path.name for path in directory.iterdir())
+def _located_folder(handle: str, folder: Path, fallback_name: str | None = None) -> LocatedModule:
+    directory = _saved_model_in(folder)
+    name = fallback_name or (
+        directory.name if not directory.name.isdigit() else directory.parent.name
+    )
+    card = _read_card(directory)
+    return LocatedModule(handle, "saved_model", directory, (card or {}).get("name") or name, card)
+
+
+def _locate_function(handle: str) -> LocatedModule:
+    module_name, colon, function_name = handle.removeprefix(PYTHON_PREFIX).partition(":")
+    if not (module_name and colon and function_name):
+        raise HubError(f"{handle}: a function is named as python:package.module:function")
+    # As with `python script.py`: modules beside the user count.
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise HubError(f"{handle} cannot be imported: {error}") from error
+    if not callable(function):
+        raise HubError(f"{handle} is a {type(function).__name__}, not a function")
+    card = {"sample_rate": getattr(function, "sample_rate", None)}
+    return LocatedModule(handle, "python", None, function_name, card, function)
+
+
+def _saved_model_in(folder: Path) -> Path:
+    """The folder of the SavedModel: this one, its newest numbered version, or its only child."""
+    current = folder
+    for _ in range(3):
+        if (current / "saved_model.pb").is_file():
+            return current
+        children = [path for path in current.iterdir() if path.is_dir()]
+        versions = [path for path in children if path.name.isdigit()]
+        if versions:
+            current = max(versions, key=lambda path: int(path.name))
+        elif len(children) == 1:
+            current = children[0]
+        else:
+            break
+    entries = sorted(path.name for path in folder.iterdir())
     listing = ", ".join(entries[:8]) + (", ..." if len(entries) > 8 else "")
     raise HubError(
-        f"{directory} holds no saved_model.pb (it holds: {listing or 'nothing'}); "
+        f"{folder} holds no saved_model.pb (it holds: {listing or 'nothing'}); "
         "name the folder of a SavedModel, or one with numbered versions of it"
     )
 
 
 def _read_card(directory: Path) -> dict | None:
-    path = directory / "assets" / CARD_NAME
-    if not path.is_file():
+    """The card in the assets (ours), or beside saved_model.pb (added by hand)."""
+    paths = [directory / "assets" / CARD_NAME, directory / CARD_NAME]
+    path = next((path for path in paths if path.is_file()), None)
+    if path is None:
         return None
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
@@ -118,6 +191,13 @@ def _read_card(directory: Path) -> dict | None:
     if not isinstance(card, dict):
         raise HubError(f"{path} is not a readable model card: it is no JSON object")
     return card
+
+
+def _last_words(address: str) -> str:
+    """A name for an address: its last part that is no version number."""
+    parts = [part for part in address.split("?")[0].split("/") if part]
+    named = [part for part in parts if not part.isdigit()]
+    return (named or parts)[-1].removesuffix(".tar.gz")
 
 
 def _first_line(error: Exception) -> str:

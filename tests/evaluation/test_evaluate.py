@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from hares_tf.audio import decode
-from hares_tf.evaluation import EvaluationError, command, evaluate
+from hares_tf.evaluation import EvaluationError, Interface, command, evaluate
 from hares_tf.evaluation import embedding as embedding_phase
 from hares_tf.hub import loader
 
@@ -152,6 +152,43 @@ def test_an_unreadable_clip_makes_the_result_incomplete(folder, statistics_modul
     assert not result["complete"]
     assert (result["clips"]["n_expected"], result["clips"]["n_used"]) == (24, 23)
     assert list(result["clips"]["failures"]) == ["low1.wav"]
+
+
+PLUG_IN = """
+import numpy as np
+
+def spectrum(batch):
+    spectrum = np.abs(np.fft.rfft(batch))[:, : 40 * 40]
+    return np.log1p(spectrum.reshape(len(batch), 40, -1).mean(-1))
+
+spectrum.sample_rate = 16000
+"""
+
+
+def test_functions_are_cached_only_with_a_fingerprint(folder, monkeypatch, capsys):
+    (folder / "plug_in_for_evaluate.py").write_text(PLUG_IN)
+    monkeypatch.syspath_prepend(folder)
+    handle = "python:plug_in_for_evaluate:spectrum"
+    for _ in range(2):
+        result = _evaluate(folder, handle, progress=True)
+        assert result["score"] == 100.0 and result["seconds"]["clips_embedded"] == 24
+        assert result["model"]["fingerprint"] is None
+        assert result["embeddings"]["runtime"] == "python"
+    assert "nothing is reused" in capsys.readouterr().err
+    import plug_in_for_evaluate
+
+    plug_in_for_evaluate.spectrum.fingerprint = "v1"
+    assert _evaluate(folder, handle)["seconds"]["clips_embedded"] == 24
+    shutil.rmtree(folder / "results")
+    assert _evaluate(folder, handle)["seconds"]["clips_embedded"] == 0
+    plug_in_for_evaluate.spectrum.fingerprint = "v2"
+    assert _evaluate(folder, handle)["seconds"]["clips_embedded"] == 24
+
+
+def test_other_flags_are_another_model(folder, statistics_module):
+    first = _evaluate(folder, statistics_module)
+    other = _evaluate(folder, statistics_module, interface=Interface(normalise="standard"))
+    assert other["key"] != first["key"] and other["seconds"]["clips_embedded"] == 24
 
 
 def test_no_readable_test_clip_is_an_error(folder, statistics_module):
