@@ -5,10 +5,11 @@ import sys
 
 import pytest
 
+from hares_tf.evaluation import check_handle
 from hares_tf.evaluation import command as evaluate_command
 from hares_tf.hub import command as export_command
 
-COMMANDS = {"evaluate": evaluate_command, "export": export_command}
+COMMANDS = {"evaluate": evaluate_command, "export": export_command, "check": check_handle}
 
 
 @pytest.mark.parametrize("script", ["export_hub.py", "benchmarks/hares.py"])
@@ -40,6 +41,8 @@ def test_help_names_every_flag_with_a_sentence(command, capsys):
         ("evaluate", ["--handle=/no/such/module"], ["/no/such/module", "no such folder"]),
         ("evaluate", ["--handle=x", "stray"], ["unexpected", "stray"]),
         ("evaluate", ["--handle=x", "--sample_rate=much"], ["sample_rate", "much"]),
+        ("check", [], ["--handle"]),
+        ("check", ["--handle=/no/such/module"], ["no such folder"]),
         ("export", [], ["--model", "slowfast_nfnet_f0"]),
         ("export", ["--model=log_mel_statistics"], ["--output"]),
         ("export", ["--model=slowfast_f0", "--output=o"], ["slowfast_nfnet_f0"]),

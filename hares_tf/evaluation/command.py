@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from absl import flags
 
 from hares_tf import command
+from hares_tf.evaluation import interface_flags
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.interface import NORMALISATIONS, POOLS, Interface
 
 NAME = "hares-evaluate"
 DESCRIPTION = """
@@ -80,50 +80,7 @@ def define_flags() -> flags.FlagValues:
         "or in the user's cache folder.",
         flag_values=values,
     )
-    flags.DEFINE_integer(
-        "sample_rate",
-        None,
-        "Sample rate in hertz that the module expects, if neither its card nor a preset says so.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "entry_point",
-        None,
-        "What to call: __call__, a function's or a signature's name. Default: probed.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "output_key",
-        None,
-        "Which output holds the embedding: a name, or a position. Default: embedding, or the only "
-        "one.",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "window_samples",
-        None,
-        "The one length that the module takes; longer windows are tiled with it. Default: probed.",
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
-        "pool", None, list(POOLS), "How a time axis is pooled. Default: mean.", flag_values=values
-    )
-    flags.DEFINE_integer(
-        "input_rank",
-        None,
-        "1: one waveform at a time, 2: [batch, samples], 3: [batch, samples, 1]. Default: probed.",
-        lower_bound=1,
-        upper_bound=3,
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
-        "normalise",
-        None,
-        list(NORMALISATIONS),
-        "What is done to each waveform first: zero mean and unit deviation, or a peak of 0.25. "
-        "Default: none.",
-        flag_values=values,
-    )
+    interface_flags.define(values)
     flags.DEFINE_bool(
         "verify",
         False,
@@ -152,15 +109,7 @@ def _main(values: flags.FlagValues) -> None:
         output=values.output,
         store=values.store,
         data_dir=values.data_dir,
-        interface=Interface(
-            sample_rate=values.sample_rate,
-            entry_point=values.entry_point,
-            output_key=values.output_key,
-            window_samples=values.window_samples,
-            pool=values.pool,
-            input_rank=values.input_rank,
-            normalise=values.normalise,
-        ),
+        interface=interface_flags.read(values),
         verify=values.verify,
         progress=not values.quiet,
     )
