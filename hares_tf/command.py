@@ -5,6 +5,7 @@ Commands define absl flags on a private `FlagValues`, so that they can be called
 mistake the user can fix (one sentence on stderr, no traceback), 130 interrupted.
 """
 
+import logging
 import re
 import sys
 import textwrap
@@ -37,6 +38,9 @@ def run(
     if any(argument in ("--help", "-h", "-help") for argument in argv):
         print(help_text(name, description, flag_values))
         return 0
+    # TensorFlow's warnings (retracing for a new length, where assets went) ask for nothing a user
+    # of a command could do.
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         leftover = flag_values([name, *argv])[1:]
         if leftover:

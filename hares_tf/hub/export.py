@@ -1,6 +1,5 @@
 """Weights -> Hub module: write it under a temporary name, check it, rename it."""
 
-import logging
 import os
 import subprocess
 import sys
@@ -53,8 +52,6 @@ def export_module(
 
     output = Path(output)
     check_destination(output, overwrite)
-    # TensorFlow reports where it wrote assets: to the temporary name, which helps nobody.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     card = make_card(model, name or model.name, version, weights, description)
     with tempfile.TemporaryDirectory() as scratch, atomic_directory(output, overwrite) as temporary:
         try:

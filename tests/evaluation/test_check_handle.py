@@ -5,7 +5,6 @@ import pytest
 
 from hares_tf.evaluation import Encoder, check_handle
 
-
 _RANDOM = np.random.default_rng(0)
 
 
