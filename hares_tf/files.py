@@ -48,7 +48,8 @@ def atomic_directory(path: str | os.PathLike, overwrite: bool = False) -> Iterat
         FileExistsError: `path` exists and `overwrite` is False (checked before the block runs, and
             again by the rename).
     """
-    path = Path(path)
+    # Behind links and dots stands the folder that is to be replaced.
+    path = Path(os.path.realpath(path))
     if path.exists() and not overwrite:
         raise FileExistsError(f"{path} exists already")
     temporary = _temporary_sibling(path)
@@ -60,7 +61,11 @@ def atomic_directory(path: str | os.PathLike, overwrite: bool = False) -> Iterat
             # that at no moment a half-written folder carries the final name.
             old = _temporary_sibling(path)
             os.rename(path, old)
-            os.rename(temporary, path)
+            try:
+                os.rename(temporary, path)
+            except OSError:
+                os.rename(old, path)
+                raise
             shutil.rmtree(old) if old.is_dir() else old.unlink()
         else:
             os.rename(temporary, path)
@@ -75,9 +80,12 @@ def sha256_file(path: str | os.PathLike) -> str:
 
 
 class DigestCache:
-    """File digests remembered by (path, size, modification time in nanoseconds).
+    """File digests, remembered by what the file system tells of a file.
 
-    Kept in SQLite, whose locking makes it safe for several processes and for kills.
+    Path, size, inode and the times of modification and change (in nanoseconds): also a file that
+    was replaced by one of equal size and date is noticed. Kept in SQLite, whose locking makes it
+    safe for several processes and for kills. It is only a cache: where it cannot be read or
+    written, digests are computed.
 
     Args:
         path: the database file; its folder is created.
@@ -85,13 +93,28 @@ class DigestCache:
     """
 
     def __init__(self, path: str | os.PathLike, verify: bool = False):
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        self._path = Path(path)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         self._verify = verify
-        self._database = sqlite3.connect(path, timeout=60)
-        self._database.execute(
-            "CREATE TABLE IF NOT EXISTS digests"
-            " (path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, digest TEXT)"
+        try:
+            self._database = self._open()
+        except sqlite3.DatabaseError:
+            # Not a database, or an older table. Operational errors (locked, read-only) too: then
+            # the removal fails as well and the cache stays off.
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            try:
+                self._database = self._open()
+            except sqlite3.DatabaseError:
+                self._database = None
+
+    def _open(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self._path, timeout=60)
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, stat TEXT, digest TEXT)"
         )
+        database.execute("SELECT path, stat, digest FROM digests LIMIT 1").fetchone()
+        return database
 
     def digest(self, path: str | os.PathLike) -> str:
         """SHA-256 of the file at `path`; raises OSError when it cannot be read."""
@@ -102,21 +125,25 @@ class DigestCache:
         found, new = [], []
         for path in map(os.path.abspath, paths):
             stat = os.stat(path)
-            row = (
-                None
-                if self._verify
-                else self._database.execute(
-                    "SELECT digest FROM digests WHERE path = ? AND size = ? AND mtime_ns = ?",
-                    (path, stat.st_size, stat.st_mtime_ns),
-                ).fetchone()
-            )
-            if row is None:
-                row = (sha256_file(path),)
-                new.append((path, stat.st_size, stat.st_mtime_ns, row[0]))
-            found.append(row[0])
-        if new:
-            with self._database:
-                self._database.executemany(
-                    "INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", new
-                )
+            state = f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+            digest = None if self._verify else self._remembered(path, state)
+            if digest is None:
+                digest = sha256_file(path)
+                new.append((path, state, digest))
+            found.append(digest)
+        if new and self._database is not None:
+            # A full disk or a read-only store costs time at the next run, nothing else.
+            with contextlib.suppress(sqlite3.DatabaseError), self._database:
+                self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", new)
         return found
+
+    def _remembered(self, path: str, state: str) -> str | None:
+        if self._database is None:
+            return None
+        try:
+            row = self._database.execute(
+                "SELECT digest FROM digests WHERE path = ? AND stat = ?", (path, state)
+            ).fetchone()
+        except sqlite3.DatabaseError:
+            return None
+        return row[0] if row else None

@@ -62,6 +62,7 @@ def test_help_names_every_flag_with_a_sentence(command, capsys):
             ["--seed", "--random_weights"],
         ),
         ("export", ["--model=log_mel_statistics", "--output=o", "--seed=-1"], ["seed"]),
+        ("export", ["--model=slowfast_nfnet_tiny", "--output=o", "--seed=99999999999"], ["seed"]),
     ],
 )
 def test_wrong_use_is_one_sentence_and_code_2(command, arguments, words, capsys):

@@ -4,8 +4,10 @@ import collections
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
+import soundfile
 
 from hares_tf.audio import AudioError, load_audio
 from hares_tf.evaluation.errors import EvaluationError
@@ -18,8 +20,8 @@ from hares_tf.evaluation.windows import tile
 PREPROCESSING_VERSION = 1
 # A batch holds this much audio whatever the window length: 16 windows of 3 s.
 BATCH_SECONDS = 48.0
-# Encoded bytes that may be decoded ahead of the encoder; bounds the memory for long recordings.
-_AHEAD_BYTES = 32 * 2**20
+# Decoded bytes that may wait for the encoder; a longer recording is decoded alone.
+_AHEAD_BYTES = 256 * 2**20
 
 
 def batch_size(window_seconds: float) -> int:
@@ -54,34 +56,35 @@ def embed_clips(
         EvaluationError: the encoder gives NaN or infinite numbers, or fails; the clip is named.
     """
     failures: dict[str, str] = {}
-    assembler = _BatchAssembler(encoder, window, batch)
+    path_of = {digest: clip.path for clip, digest in zip(clips, digests, strict=True)}
+    assembler = _BatchAssembler(encoder, window, batch, path_of.get)
 
     def store(finished) -> None:
-        for (clip, digest), embeddings in finished:
+        for digest, embeddings in finished:
             if not np.isfinite(embeddings).all():
                 raise EvaluationError(
-                    f"the encoder gives NaN or infinite embeddings for {clip.path}"
+                    f"the encoder gives NaN or infinite embeddings for {path_of[digest]}"
                 )
             writer.add(digest, embeddings)
             on_done()
 
-    for clip, digest, waveform in _decoded(clips, digests, encoder.sample_rate):
+    for digest, waveform in _decoded(clips, digests, encoder.sample_rate):
         if isinstance(waveform, AudioError):
             failures[digest] = str(waveform)
             on_done()
             continue
-        store(assembler.add((clip, digest), tile(waveform, window)))
+        store(assembler.add(digest, tile(waveform, window)))
     store(assembler.finish())
     return failures
 
 
 def _decoded(
     clips: Sequence[Clip], digests: Sequence[str], sample_rate: int
-) -> Iterator[tuple[Clip, str, np.ndarray | AudioError]]:
+) -> Iterator[tuple[str, np.ndarray | AudioError]]:
     """Decodes in threads, in order, a bounded way ahead.
 
     Threads do, because libsndfile and soxr release Python's lock. Memory is bounded by the number
-    of clips and by their encoded size, which is known before decoding.
+    of clips and by their decoded size, which their headers tell.
     """
 
     def decode(clip: Clip) -> np.ndarray | AudioError:
@@ -91,30 +94,40 @@ def _decoded(
             return error
 
     workers = os.cpu_count() or 1
-    ahead: collections.deque[tuple[Clip, str, int, Future]] = collections.deque()
+    ahead: collections.deque[tuple[str, int, Future]] = collections.deque()
     ahead_bytes = 0
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         try:
             for clip, digest in zip(clips, digests, strict=True):
-                size = clip.path.stat().st_size if clip.path.exists() else 0
+                size = _decoded_bytes(clip.path, sample_rate)
                 while ahead and (len(ahead) >= 32 * workers or ahead_bytes + size > _AHEAD_BYTES):
-                    done_clip, done_digest, done_size, future = ahead.popleft()
+                    done, done_size, future = ahead.popleft()
                     ahead_bytes -= done_size
-                    yield done_clip, done_digest, future.result()
-                ahead.append((clip, digest, size, pool.submit(decode, clip)))
+                    yield done, future.result()
+                ahead.append((digest, size, pool.submit(decode, clip)))
                 ahead_bytes += size
             while ahead:
-                done_clip, done_digest, _, future = ahead.popleft()
-                yield done_clip, done_digest, future.result()
+                done, _, future = ahead.popleft()
+                yield done, future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _decoded_bytes(path: Path, sample_rate: int) -> int:
+    """What decoding and resampling a file will hold in memory, by its header; 0 if unreadable."""
+    try:
+        info = soundfile.info(str(path))
+    except (soundfile.SoundFileError, OSError):
+        return 0
+    return 4 * round(info.frames * (info.channels + sample_rate / max(1, info.samplerate)))
 
 
 class _BatchAssembler:
     """Packs the windows of successive clips into batches of one shape."""
 
-    def __init__(self, encoder: Encoder, window: int, batch: int):
+    def __init__(self, encoder: Encoder, window: int, batch: int, name_of: Callable):
         self._encoder = encoder
+        self._name_of = name_of
         self._buffer = np.zeros((batch, window), np.float32)
         self._filled = 0
         # Clips whose windows are not all embedded yet: (key, windows wanted, embeddings so far).
@@ -139,8 +152,16 @@ class _BatchAssembler:
             yield from self._run()
 
     def _run(self) -> Iterator[tuple[object, np.ndarray]]:
-        embeddings = self._encoder.embed(self._buffer)
-        if embeddings.ndim != 2 or len(embeddings) != len(self._buffer):
+        try:
+            embeddings = self._encoder.embed(self._buffer)
+        except Exception as error:  # a foreign module may raise anything
+            reason = (str(error).strip() or repr(error)).splitlines()[0]
+            raise EvaluationError(
+                f"the encoder fails on a batch of shape {self._buffer.shape} that begins with "
+                f"{self._name_of(self._open[0][0])} ({type(error).__name__}: {reason[:200]}); "
+                "if it takes one length only, give --window_samples"
+            ) from error
+        if embeddings.ndim != 2 or len(embeddings) != len(self._buffer) or not embeddings.size:
             raise EvaluationError(
                 f"the encoder gave shape {embeddings.shape} for a batch of {len(self._buffer)}"
             )

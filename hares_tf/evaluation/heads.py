@@ -66,9 +66,10 @@ class Standardizer:
     def __init__(self, embeddings: np.ndarray):
         from sklearn.preprocessing import StandardScaler
 
-        self._scaler = StandardScaler().fit(embeddings)
+        self._scaler = StandardScaler(copy=False).fit(embeddings)
 
     def __call__(self, embeddings: np.ndarray) -> np.ndarray:
+        """Standardises `[rows, dim]` in place, to save a copy of what may be most of the memory."""
         return self._scaler.transform(embeddings)
 
 

@@ -16,6 +16,7 @@ Every clip is a pure function of (suite version, task, clip number).
 
 import csv
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from hares_tf.files import atomic_directory, cache_dir
 
 VERSION = 1
 SAMPLE_RATE = 16000
+_SIZES = "sizes.json"
 
 PITCHES = ("c", "cs", "d", "ds", "e", "f", "fs", "g", "gs", "a", "as", "b")
 # Formant centre frequencies in hertz of the sounds that words are made of (textbook averages of
@@ -49,15 +51,28 @@ def mini_task_ids() -> tuple[str, ...]:
 def mini_suite() -> list[Task]:
     """The tasks of the suite; the first call on a machine writes its files (a few seconds)."""
     folder = cache_dir() / f"mini-{VERSION}"
-    if not folder.is_dir():
+    if not _is_whole(folder):
         try:
-            with atomic_directory(folder) as temporary:
+            with atomic_directory(folder, overwrite=True) as temporary:
                 write_suite(temporary)
-        except (FileExistsError, OSError):
+                sizes = {
+                    str(p.relative_to(temporary)): p.stat().st_size for p in temporary.rglob("*.*")
+                }
+                (temporary / _SIZES).write_text(json.dumps(sizes), encoding="utf-8")
+        except OSError:
             # Another process may have been faster; anything else is a real failure.
-            if not folder.is_dir():
+            if not _is_whole(folder):
                 raise
     return [read_task_file(folder / f"{task_id}.toml") for task_id in _TASKS]
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether nothing of the suite was deleted or cut, as cleaners of cache folders do."""
+    try:
+        sizes = json.loads((folder / _SIZES).read_text(encoding="utf-8"))
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError):
+        return False
 
 
 def write_suite(folder: Path) -> None:

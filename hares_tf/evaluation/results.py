@@ -20,7 +20,7 @@ from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.files import atomic_file
 
 SCHEMA_VERSION = 1
-_PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "soundfile", "soxr")
+_PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "scipy", "soundfile", "soxr")
 
 
 def result_path(

@@ -70,7 +70,7 @@ def evaluate(
         raise EvaluationError(
             f"unknown protocol {protocol!r}; there is: {', '.join(sorted(PROTOCOLS))}"
         )
-    modules = [loader.locate(one) for one in handles]
+    modules = [loader.locate(one) for one in dict.fromkeys(map(os.fspath, handles))]
     store = Path(store) if store is not None else cache_dir() / "embeddings"
     digest_cache = DigestCache(store / "digests.sqlite", verify)
     declared = [task for task in tasks if isinstance(task, Task)]
@@ -154,11 +154,14 @@ class _ModelEvaluation:
             }
         )
         stored = results.read_result(path)
-        if stored is not None and stored["key"] == key and self._fingerprint is not None:
+        reusable = stored is not None and self._fingerprint is not None
+        # An incomplete result is tried again: what kept a clip from being read may have passed.
+        if reusable and stored["key"] == key and stored["complete"]:
             self._say(f"  {task.id}: {stored['score']:.1f} (finished before: {path})")
             return stored
-        if stored is not None and self._fingerprint is not None:
-            self._say(f"  {task.id}: the task, its clips or the protocol changed; scoring anew")
+        if reusable:
+            reason = "was incomplete" if stored["key"] == key else "is out of date"
+            self._say(f"  {task.id}: the stored result {reason}; scoring anew")
         space = self._store.space(space_description)
         embed_started = time.perf_counter()
         failures, embedded = self._embed(prepared, space)
@@ -196,6 +199,8 @@ class _ModelEvaluation:
         }
         results.write_result(path, result)
         self._say(f"  {task.id}: {outcome.score:.1f} ({path})")
+        if repeated := result["clips"]["n_repeated_across_parts"]:
+            self._say(f"  {task.id}: {repeated} recording(s) stand, byte for byte, in two parts")
         if failures:
             self._say(
                 f"  {task.id}: INCOMPLETE, {len(failures)} clip(s) could not be read; "

@@ -19,6 +19,7 @@ import json
 import os
 import time
 import uuid
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -81,14 +82,13 @@ class EmbeddingSpace:
         data = index.with_suffix(".npy")
         try:
             shard = json.loads(index.read_text(encoding="utf-8"))
+            clips = {digest: (data, start, stop) for digest, start, stop in shard["clips"]}
             # A power cut can leave a renamed index beside data that never reached the disk.
-            whole = data.stat().st_size == shard["data_bytes"]
-            clips = shard["clips"]
+            whole = _checksum(data) == shard["crc32"]
         except (OSError, ValueError, KeyError, TypeError):
-            whole, clips = False, []
+            return
         if whole:
-            for digest, start, stop in clips:
-                self._where[digest] = (data, start, stop)
+            self._where.update(clips)
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._where
@@ -133,6 +133,15 @@ class EmbeddingSpace:
         finally:
             writer.flush()
             self.refresh()
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a file; guards against damage, not against malice."""
+    value = 0
+    with open(path, "rb") as file:
+        while block := file.read(2**22):
+            value = zlib.crc32(block, value)
+    return value
 
 
 class ShardWriter:
@@ -180,7 +189,7 @@ class ShardWriter:
         stops = np.cumsum([len(rows) for rows in self._rows]).tolist()
         starts = [0, *stops[:-1]]
         index = {
-            "data_bytes": data.stat().st_size,
+            "crc32": _checksum(data),
             "clips": list(zip(self._digests, starts, stops, strict=True)),
         }
         with atomic_file(data.with_suffix(".json")) as path:

@@ -56,6 +56,7 @@ def define_flags() -> flags.FlagValues:
         None,
         "Seed of the random weights (with --random_weights; default 0).",
         lower_bound=0,
+        upper_bound=2**32 - 1,
         flag_values=values,
     )
     flags.DEFINE_string("output", None, "The folder to create.", flag_values=values)

@@ -1,6 +1,6 @@
 """Checks an exported module in a fresh process that has no Keras.
 
-    python -m hares_tf.hub.conformance MODULE_FOLDER CASES.npz
+    python conformance.py MODULE_FOLDER CASES.npz
 
 The cases hold waveforms and what the in-memory model made of them (written by `hub.export`). Prints
 what was checked; on a deviation prints it and exits with 1.

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.files import atomic_directory
+from hares_tf.hub import conformance
 from hares_tf.hub.card import make_card
 from hares_tf.hub.errors import HubError
 
@@ -108,7 +109,7 @@ def reference_cases(model) -> dict[str, np.ndarray]:
 
 def _conformance(directory: Path, cases: Path) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-m", "hares_tf.hub.conformance", str(directory), str(cases)],
+        [sys.executable, "-P", conformance.__file__, str(directory), str(cases)],
         capture_output=True,
         text=True,
         check=False,

@@ -57,11 +57,7 @@ class LocatedModule:
             return hashlib.sha256(f"{self.handle}\0{fingerprint}".encode()).hexdigest()
         if self.kind == "keras":
             return digests.digest(self.path) if digests else sha256_file(self.path)
-        files = sorted(
-            path
-            for path in self.path.rglob("*")
-            if path.is_file() and path.name not in _NOT_CONTENT
-        )
+        files = sorted(path for path in _files_below(self.path) if path.name not in _NOT_CONTENT)
         values = digests.digests(files) if digests else [sha256_file(path) for path in files]
         whole = hashlib.sha256()
         for path, value in zip(files, values, strict=True):
@@ -123,11 +119,25 @@ def load(handle: str | os.PathLike | LocatedModule):
         # Modules in the TF1 hub format carry no tags.
         tags = [] if (module.path / "tfhub_module.pb").is_file() else None
         return tf.saved_model.load(os.fspath(module.path), tags=tags)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, tf.errors.OpError) as error:
+    except Exception as error:  # damaged files surface as whatever their reader trips over
         raise HubError(
             f"{module.handle} cannot be loaded ({_first_line(error)}); it may be incomplete: "
             "export or download it again"
         ) from error
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """All files, also behind links: wherever a module's parts live, they are its content."""
+    found, seen = [], set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        # A link to a folder above would be walked for ever.
+        folders[:] = [
+            name
+            for name in folders
+            if (real := os.path.realpath(Path(here, name))) not in seen and not seen.add(real)
+        ]
+        found += [Path(here, name) for name in files]
+    return found
 
 
 def _located_folder(handle: str, folder: Path, fallback_name: str | None = None) -> LocatedModule:
@@ -190,6 +200,8 @@ def _read_card(directory: Path) -> dict | None:
         raise HubError(f"{path} is not a readable model card: {error}") from error
     if not isinstance(card, dict):
         raise HubError(f"{path} is not a readable model card: it is no JSON object")
+    if not isinstance(card.get("name", ""), str):
+        raise HubError(f"{path} is not a readable model card: its name is no text")
     return card
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.evaluation import Encoder, EvaluationError
+from hares_tf.evaluation import Encoder, EvaluationError, embedding
 from hares_tf.evaluation.embedding import batch_size, embed_clips
 from hares_tf.evaluation.tasks import Clip
 from hares_tf.evaluation.windows import tile, window_samples
@@ -93,6 +93,42 @@ def test_infinite_embeddings_name_the_clip(tmp_path):
     broken = Encoder(lambda batch: np.full((len(batch), 3), np.nan, np.float32), 16000)
     with pytest.raises(EvaluationError, match=r"NaN.*0\.wav"):
         embed_clips(clips, ["a"], broken, 100, 2, _Memory())
+
+
+def test_an_encoder_that_raises_names_the_clip(tmp_path):
+    clips, _ = _clips(tmp_path, [100])
+
+    def raises(batch):
+        raise RuntimeError("I only take 3 s")
+
+    with pytest.raises(EvaluationError, match=r"0\.wav.*I only take 3 s"):
+        embed_clips(clips, ["a"], Encoder(raises, 16000), 100, 2, _Memory())
+
+
+def test_long_recordings_are_not_decoded_together(tmp_path, monkeypatch):
+    """What waits for the encoder is bounded by its decoded size, not by that of the files."""
+    clips = []
+    for index in range(12):  # silence: a few kilobytes on disk, 2 MB decoded
+        path = tmp_path / f"{index}.flac"
+        soundfile.write(path, np.zeros(500_000, np.int16), 16000)
+        clips.append(Clip(id=path.name, path=path, label="x", part="train"))
+    monkeypatch.setattr(embedding, "_AHEAD_BYTES", 9 * 2**20)
+    started, handed_over, most = [], [], []
+    load = embedding.load_audio
+
+    def counting(path, rate):
+        started.append(path)
+        most.append(len(started) - len(handed_over))
+        return load(path, rate)
+
+    monkeypatch.setattr(embedding, "load_audio", counting)
+    digests = [str(index) for index in range(12)]
+    for digest, waveform in embedding._decoded(clips, digests, 16000):
+        handed_over.append(digest)
+        assert len(waveform) == 500_000
+    assert handed_over == digests
+    # 4 MB each while being resampled: two fit, and one more may be on its way to the encoder.
+    assert max(most) <= 3
 
 
 def test_an_encoder_that_changes_the_batch_is_refused(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.audio import decode
+from hares_tf.audio import AudioError, decode
 from hares_tf.evaluation import EvaluationError, Interface, command, evaluate
 from hares_tf.evaluation import embedding as embedding_phase
 from hares_tf.hub import loader
@@ -189,6 +189,36 @@ def test_other_flags_are_another_model(folder, statistics_module):
     first = _evaluate(folder, statistics_module)
     other = _evaluate(folder, statistics_module, interface=Interface(normalise="standard"))
     assert other["key"] != first["key"] and other["seconds"]["clips_embedded"] == 24
+
+
+def test_an_incomplete_result_is_tried_again(folder, statistics_module, monkeypatch):
+    load = embedding_phase.load_audio
+
+    def fails_once(path, rate):
+        if path.name == "low1.wav":
+            raise AudioError("the network drive is away")
+        return load(path, rate)
+
+    monkeypatch.setattr(embedding_phase, "load_audio", fails_once)
+    assert not _evaluate(folder, statistics_module)["complete"]
+    monkeypatch.undo()
+    again = _evaluate(folder, statistics_module)
+    assert again["complete"] and again["seconds"]["clips_embedded"] == 1
+
+
+def test_weights_behind_a_link_are_content(folder, tiny_module, tmp_path_factory):
+    """Relinking a module's variables must not be answered from the store."""
+    place = tmp_path_factory.mktemp("linked")
+    shutil.copytree(tiny_module, place / "module")
+    shutil.move(place / "module/variables", place / "one")
+    shutil.copytree(place / "one", place / "two")
+    (place / "two/extra").touch()
+    hashes = []
+    for target in ("one", "two"):
+        (place / "module/variables").unlink(missing_ok=True)
+        (place / "module/variables").symlink_to(place / target)
+        hashes.append(loader.locate(place / "module").content_hash())
+    assert hashes[0] == loader.locate(tiny_module).content_hash() != hashes[1]
 
 
 def test_no_readable_test_clip_is_an_error(folder, statistics_module):

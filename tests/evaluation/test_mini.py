@@ -43,6 +43,15 @@ def test_the_suite_is_written_once(monkeypatch):
     assert [task.id for task in resolve(["mini_pitch"])] == ["mini_pitch"]
 
 
+def test_a_damaged_suite_is_written_again():
+    (task,) = resolve(["mini_pitch"])
+    clips = task.read_manifest().clips
+    clips[0].path.unlink()
+    clips[1].path.write_bytes(b"")
+    (again,) = resolve(["mini_pitch"])
+    assert all(soundfile.info(clip.path).frames == 16000 for clip in again.read_manifest().clips)
+
+
 def test_backward_words_have_the_same_sounds():
     assert {word[::-1] for word in mini.WORDS} == set(mini.WORDS)
     assert not any(word == word[::-1] for word in mini.WORDS)

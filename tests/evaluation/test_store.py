@@ -68,7 +68,10 @@ def test_what_was_collected_before_an_error_is_kept(tmp_path):
     assert "a" in EmbeddingStore(tmp_path).space({})
 
 
-@pytest.mark.parametrize("damage", ["cut data", "no data", "cut index", "leftover"])
+@pytest.mark.parametrize(
+    "damage",
+    ["cut data", "no data", "zeroed data", "one bit", "cut index", "odd index", "leftover"],
+)
 def test_damaged_shards_are_as_if_never_written(tmp_path, damage):
     space = EmbeddingStore(tmp_path).space({})
     _write(space, {"a": 4})
@@ -77,6 +80,16 @@ def test_damaged_shards_are_as_if_never_written(tmp_path, damage):
         os.truncate(index.with_suffix(".npy"), 50)
     elif damage == "no data":
         index.with_suffix(".npy").unlink()
+    elif damage == "zeroed data":
+        data = index.with_suffix(".npy")
+        data.write_bytes(bytes(data.stat().st_size))
+    elif damage == "one bit":
+        data = index.with_suffix(".npy")
+        content = bytearray(data.read_bytes())
+        content[-1] ^= 1
+        data.write_bytes(content)
+    elif damage == "odd index":
+        index.write_text(json.dumps({**json.loads(index.read_text()), "clips": [["a", 0]]}))
     elif damage == "cut index":
         index.write_text(index.read_text()[:20])
     else:
@@ -132,12 +145,36 @@ def test_digests_follow_content_size_and_time(tmp_path):
     file.write_bytes(b"two!")
     assert cache.digest(file) != first
     # Same size and time: trusted, unless asked to verify.
-    stat = file.stat()
-    second = cache.digest(file)
-    file.write_bytes(b"tow!")
-    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert cache.digest(file) == second
-    assert DigestCache(tmp_path / "d.sqlite", verify=True).digest(file) != second
+    assert DigestCache(tmp_path / "d.sqlite", verify=True).digest(file) == cache.digest(file)
+
+
+def test_files_that_changed_places_are_noticed(tmp_path):
+    """Equal sizes and dates, as archives unpack them: the inode and the change time tell."""
+    one, two, cache = tmp_path / "1.wav", tmp_path / "2.wav", DigestCache(tmp_path / "d.sqlite")
+    for file, content in ((one, b"first"), (two, b"other")):
+        file.write_bytes(content)
+        os.utime(file, ns=(10**18, 10**18))
+    before = cache.digests([one, two])
+    one.rename(tmp_path / "x")
+    two.rename(one)
+    (tmp_path / "x").rename(two)
+    assert cache.digests([one, two]) == before[::-1]
+
+
+@pytest.mark.parametrize("damage", [b"no database at all" * 99, b"SQLite format 3\0" + b"x" * 5000])
+def test_a_damaged_digest_cache_costs_time_only(tmp_path, damage):
+    file = tmp_path / "a.wav"
+    file.write_bytes(b"sound")
+    expected = DigestCache(tmp_path / "good.sqlite").digest(file)
+    (tmp_path / "bad.sqlite").write_bytes(damage)
+    assert DigestCache(tmp_path / "bad.sqlite").digest(file) == expected
+
+
+def test_a_digest_cache_that_cannot_be_written_costs_time_only(tmp_path):
+    file = tmp_path / "a.wav"
+    file.write_bytes(b"sound")
+    (tmp_path / "folder.sqlite").mkdir()
+    assert len(DigestCache(tmp_path / "folder.sqlite").digest(file)) == 64
 
 
 def test_atomic_file_and_directory_leave_nothing_half(tmp_path):
@@ -155,3 +192,8 @@ def test_atomic_file_and_directory_leave_nothing_half(tmp_path):
     with atomic_directory(tmp_path / "d", overwrite=True) as path:
         (path / "two").touch()
     assert [p.name for p in tmp_path.rglob("*")] == ["d", "two"]
+    (tmp_path / "link").symlink_to("d")
+    with atomic_directory(tmp_path / "link", overwrite=True) as path:
+        (path / "three").touch()
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["d", "link", "three"]
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "link" / "three").exists()

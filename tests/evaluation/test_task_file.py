@@ -101,6 +101,17 @@ def test_missing_keys(folder, key):
         read_task_file(folder / "task.toml")
 
 
+def test_two_columns_of_one_name(folder):
+    with _with_rows(folder, "file,kind,split,kind", *[f"{row},x" for row in ROWS[1:]]) as error:
+        _read(folder)
+    assert "more than one column 'kind'" in str(error.value)
+
+
+def test_a_byte_order_mark_in_the_task_file(folder):
+    (folder / "task.toml").write_bytes(b"\xef\xbb\xbf" + TOML.encode())
+    assert len(_read(folder).clips) == 4
+
+
 def test_not_toml(folder):
     (folder / "task.toml").write_text("domain = sea = ship")
     with pytest.raises(EvaluationError, match="not valid TOML"):
@@ -125,6 +136,9 @@ def _with_rows(folder, *rows):
         ("a.wav,dog,training", ["row 6", "training", "validation"]),
         ("a.wav,,train", ["row 6", "no label"]),
         (",dog,train", ["row 6", "file"]),
+        ("e.wav,dog", ["row 6", "2 cells", "3 columns"]),
+        ("e.wav,dog,train,more", ["row 6", "4 cells", "3 columns"]),
+        (f"{'e' * 300}.wav,dog,train", ["row 6", "does not exist"]),
     ],
 )
 def test_bad_rows_are_named(folder, row, words):

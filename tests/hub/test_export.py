@@ -4,6 +4,7 @@ Each trap of exporting a Keras 3 model for TF-Hub, found by experiment, has its 
 """
 
 import json
+import os
 import subprocess
 import sys
 
@@ -126,6 +127,34 @@ def test_keras_layer_trains_every_variable_or_none(tiny_module):
     frozen, trained = map(json.loads, done.stdout.splitlines()[-2:])
     assert frozen["changed"] == frozen["weights"] == 0 and frozen["total"] > 100
     assert trained["changed"] == trained["weights"] == trained["total"] == frozen["total"]
+
+
+_WITHOUT_ONEDNN = """
+import numpy as np, tensorflow as tf
+from hares_tf.layers import grouped_conv2d
+x, kernel, bias = tf.ones([1, 4, 4, 4]), tf.Variable(tf.ones([1, 1, 2, 4])), tf.zeros([4])
+def gradient(training):
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(grouped_conv2d(x, kernel, bias, training=training))
+    return tape.gradient(loss, kernel)
+np.testing.assert_allclose(gradient(True), 16)
+try:
+    gradient(False)
+    print("native gradient exists")
+except tf.errors.OpError:
+    print("native gradient missing")
+"""
+
+
+def test_trap_grouped_convolutions_train_without_onednn():
+    """There the native form has no gradient; training takes the split form everywhere on a CPU."""
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_ONEDNN], capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    # The day this changes, the split form can go.
+    assert "native gradient missing" in done.stdout
 
 
 def test_regularisation_losses_are_saved(tmp_path):

@@ -91,8 +91,7 @@ def read_task_file(path: str | os.PathLike, data_dir: str | os.PathLike | None =
 
 def _read_toml(path: Path) -> dict:
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise EvaluationError(f"{path}: cannot read this task file ({error.strerror})") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -165,8 +164,8 @@ def _read_manifest(root: Path, manifest: str, columns: dict[str, str]) -> Manife
             before = next(clip for clip in clips if clip.path == audio)
             kind = "is in two splits" if before.part != part else "is listed twice"
             raise EvaluationError(f"{where}: {file} {kind} (first in row {first})")
-        if not audio.is_file():
-            problem = "is a folder" if audio.is_dir() else "does not exist"
+        if not os.path.isfile(audio):  # unlike Path.is_file, never raises
+            problem = "is a folder" if os.path.isdir(audio) else "does not exist"
             raise EvaluationError(f"{where}: the audio file {audio} {problem}")
         row_of_path[audio] = number
         clips.append(Clip(id=file, path=audio, label=row["label"], part=part))
@@ -183,18 +182,27 @@ def _read_rows(path: Path, columns: dict[str, str]) -> list[tuple[int, dict[str,
     """(line number, {"file": ..., "label": ..., "split" or "fold": ...}) of every row."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            header = reader.fieldnames or []
+            reader = csv.reader(file)
+            header = next(reader, [])
             for key, column in columns.items():
-                if column not in header:
+                if header.count(column) != 1:
+                    problem = "there is no" if column not in header else "there is more than one"
                     raise EvaluationError(
-                        f"{path}, row 1: there is no column {column!r} (for {key}); "
+                        f"{path}, row 1: {problem} column {column!r} (for {key}); "
                         f"the columns are: {', '.join(header) or 'none'}"
                     )
-            return [
-                (reader.line_num, {k: (row[c] or "").strip() for k, c in columns.items()})
-                for row in reader
-            ]
+            place = {key: header.index(column) for key, column in columns.items()}
+            rows = []
+            for cells in reader:
+                if not any(cells):
+                    continue
+                if len(cells) != len(header):
+                    raise EvaluationError(
+                        f"{path}, row {reader.line_num}: {len(cells)} cells, but the header has "
+                        f"{len(header)} columns (a comma inside a name must be quoted)"
+                    )
+                rows.append((reader.line_num, {k: cells[i].strip() for k, i in place.items()}))
+            return rows
     except OSError as error:
         raise EvaluationError(f"cannot read the manifest {path} ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
