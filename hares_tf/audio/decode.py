@@ -41,7 +41,7 @@ def load_audio(path_or_bytes, sample_rate: int = 16_000) -> np.ndarray:
     Args:
         path_or_bytes: a path (`str` or `os.PathLike`), or a whole file's contents (`bytes`,
             `bytearray` or `memoryview`).
-        sample_rate: the rate of the result in Hz.
+        sample_rate: the rate of the result in Hz, a whole number up to 4 MHz.
 
     Returns:
         Waveform `[samples]`, float32, finite, in [-1, 1], at least one sample.
@@ -51,9 +51,11 @@ def load_audio(path_or_bytes, sample_rate: int = 16_000) -> np.ndarray:
             damaged, without samples, with NaN or infinite samples, or with a peak of 32 or more
             times full scale; the message names it. Also when an argument is unusable.
     """
-    if not isinstance(sample_rate, int | np.integer) or sample_rate < 1:
+    whole = isinstance(sample_rate, int | np.integer) and not isinstance(sample_rate, bool)
+    if not whole or not 1 <= sample_rate <= _HIGHEST_RATE:
         raise AudioError(
-            f"The sample rate must be a positive whole number of hertz, not {sample_rate!r}."
+            f"The sample rate must be a whole number of hertz from 1 to {_HIGHEST_RATE}, "
+            f"not {sample_rate!r}."
         )
     with _opened(path_or_bytes) as (stream, size, name):
         if size == 0:

@@ -2,7 +2,6 @@
 
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 
 import numpy as np
@@ -31,17 +30,18 @@ def load_haiku_parameters(model, source):
             {parameter: array}}`. Kernels are laid out as in Keras, raw (not standardised).
 
     Raises:
-        HubError: the file is missing or is no `.npz` of plain arrays; a tensor is missing, unknown,
-            of a wrong shape, not floating point, or not finite.
+        HubError: the file is missing or is no `.npz` of plain arrays; a name of the mapping is no
+            string or its value no array; a tensor is missing, unknown, given twice, of a wrong
+            shape, not floating point, or not finite in the type of its variable.
     """
     network = find_network(model)
     if not network.built:
         network.build((None, None, None, 1))
     variables = haiku_variables(network)
     arrays, origin = read_parameters(source)
-    _check(arrays, variables, origin)
+    fitting = _fitted(arrays, variables, origin)
     for name, variable in variables.items():
-        variable.assign(arrays[name])
+        variable.assign(fitting[name])
 
 
 def find_network(model):
@@ -129,7 +129,7 @@ def read_parameters(source):
         HubError: if the source is not what `load_haiku_parameters` describes.
     """
     if isinstance(source, Mapping):
-        return {name: np.asarray(value) for name, value in _flatten(source)}, "The mapping"
+        return _read_mapping(source), "The mapping"
     if not isinstance(source, str | os.PathLike):
         raise HubError(
             f"Haiku parameters come from the path of an .npz file or from a mapping, not from a "
@@ -138,18 +138,46 @@ def read_parameters(source):
     return _read_npz(os.fspath(source)), f"The file {os.fspath(source)}"
 
 
+def _read_mapping(tree):
+    arrays = {}
+    for name, value in _flatten(tree):
+        if name in arrays:
+            raise HubError(
+                f"The mapping gives {name} twice, as a full name and as {{module: {{parameter: "
+                f"array}}}}; leave one of them out."
+            )
+        try:
+            arrays[name] = np.asarray(value)
+        except Exception as error:  # a framework's array raises what it likes when converted
+            raise HubError(
+                f"The mapping's {name} ({type(value).__name__}) cannot be made a NumPy array: "
+                f"{_reason(error)}. Give one array per parameter."
+            ) from error
+    return arrays
+
+
 def _flatten(tree):
     for module, value in tree.items():
+        _check_name(module, "The mapping")
         if not isinstance(value, Mapping):
             yield module, value
             continue
         for parameter, array in value.items():
+            _check_name(parameter, f"Module {module} of the mapping")
             if isinstance(array, Mapping):
                 raise HubError(
                     f"The mapping is nested deeper than {{module: {{parameter: array}}}}: "
                     f"{module!r} / {parameter!r} holds another mapping."
                 )
             yield f"{module}/{parameter}", array
+
+
+def _check_name(name, where):
+    if not isinstance(name, str):
+        raise HubError(
+            f"{where} has the key {name!r} of type {type(name).__name__}; names of modules and "
+            f"parameters are strings."
+        )
 
 
 def _read_npz(path):
@@ -160,26 +188,37 @@ def _read_npz(path):
             f"{path} is not an .npz file. Parameters stored otherwise (for instance pickled) must "
             f"first be saved with numpy.savez, one array per full parameter name."
         )
-    arrays = {}
+    arrays, twice, name = {}, [], None
     try:
         # Pickled content could run code of its author's choice on this machine.
         with np.load(path, allow_pickle=False) as archive:
             for name in archive.files:
-                arrays[name] = archive[name]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        at = f" (array {name!r})" if "name" in locals() else ""
+                if name in arrays:  # every look-up by name finds the last one
+                    twice.append(name)
+                else:
+                    arrays[name] = archive[name]
+    # Damaged and hostile files reach every corner of zipfile and NumPy's header parser, which raise
+    # more than they document: MemoryError, RuntimeError, NotImplementedError, TokenError, ...
+    except Exception as error:
+        at = f" (array {name!r})" if name is not None else ""
         raise HubError(
-            f"{path} cannot be read{at}: {error}. It must hold plain numeric arrays; pickled "
-            f"objects are never loaded."
+            f"{path} cannot be read{at}: {_reason(error)}. It must hold plain numeric arrays, not "
+            f"encrypted; pickled objects are never loaded."
         ) from error
+    if twice:
+        raise HubError(f"{path} holds more than one array of these names: {_listed(twice)}.")
     not_arrays = [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]
     if not_arrays:
         raise HubError(f"{path} holds files that are no arrays: {_listed(not_arrays)}.")
     return arrays
 
 
-def _check(arrays, variables, origin):
-    """Raises one HubError that names everything that does not fit."""
+def _fitted(arrays, variables, origin):
+    """The arrays in the types of their variables.
+
+    Raises:
+        HubError: one that names everything that does not fit.
+    """
     problems = []
 
     def report(what, names):
@@ -189,12 +228,13 @@ def _check(arrays, variables, origin):
     report("missing", [name for name in variables if name not in arrays])
     report("unknown", [name for name in arrays if name not in variables])
     common = [name for name in variables if name in arrays]
+    shaped = {name for name in common if arrays[name].shape == tuple(variables[name].shape)}
     report(
         "of a wrong shape",
         [
             f"{name} (has {arrays[name].shape}, needs {tuple(variables[name].shape)})"
             for name in common
-            if arrays[name].shape != tuple(variables[name].shape)
+            if name not in shaped
         ],
     )
     floating = [name for name in common if np.issubdtype(arrays[name].dtype, np.floating)]
@@ -202,9 +242,16 @@ def _check(arrays, variables, origin):
         "not floating point",
         [f"{name} ({arrays[name].dtype})" for name in common if name not in set(floating)],
     )
+    # Cast first: 1e300 is finite in float64 and infinite in the float32 of the model.
+    with np.errstate(over="ignore"):
+        fitting = {
+            name: arrays[name].astype(_numpy_dtype(variables[name]))
+            for name in floating
+            if name in shaped
+        }
     report(
         "with values that are not finite",
-        [name for name in floating if not np.isfinite(arrays[name]).all()],
+        [f"{n} (as {array.dtype})" for n, array in fitting.items() if not np.isfinite(array).all()],
     )
     if problems:
         raise HubError(
@@ -212,6 +259,20 @@ def _check(arrays, variables, origin):
             + "; ".join(problems)
             + "."
         )
+    return fitting
+
+
+def _numpy_dtype(variable):
+    """The NumPy type of a Keras variable, also where NumPy alone has no such name (bfloat16)."""
+    from keras import ops
+
+    # One element: TensorFlow's bfloat16 scalars do not become arrays.
+    return ops.convert_to_numpy(ops.zeros(1, variable.dtype)).dtype
+
+
+def _reason(error):
+    """An exception's message on one line, or its type where it has none."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
 def _listed(names):

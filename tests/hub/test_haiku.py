@@ -1,6 +1,8 @@
 """Loading parameters of the official JAX implementation: names, and what is refused."""
 
+import io
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -9,6 +11,9 @@ import reference_network as reference
 from hares_tf.hub import HubError, load_haiku_parameters
 from hares_tf.hub.haiku import haiku_variables
 from hares_tf.models import SinglePathNFNet, SlowFastNFNet
+
+#: One parameter of the network, for tests in which a single one is at fault.
+GAIN = "slow_fast_nf_net/~/NFNet/~/stem_conv1/gain"
 
 
 @pytest.fixture
@@ -109,11 +114,10 @@ def test_single_path(path):
 
 
 def test_all_that_does_not_fit_is_listed(network, parameters):
-    gain = "slow_fast_nf_net/~/NFNet/~/stem_conv1/gain"
     bias = "slow_fast_nf_net/~/NFNet/~/stem_conv2/bias"
     skip_gain = "slow_fast_nf_net/~/NFNet_1/~/nf_block/skip_gain"
     kernel = "slow_fast_nf_net/~/NFNet_1/~/final_conv/w"
-    del parameters[gain]
+    del parameters[GAIN]
     parameters["projector/w"] = np.zeros(3, np.float32)
     parameters[bias] = np.zeros((1, 4), np.float32)
     parameters[skip_gain] = np.array(1)
@@ -121,7 +125,7 @@ def test_all_that_does_not_fit_is_listed(network, parameters):
     assert_refused(
         network,
         parameters,
-        f"1 missing: {gain}",
+        f"1 missing: {GAIN}",
         "1 unknown: projector/w",
         f"1 of a wrong shape: {bias} (has (1, 4), needs (4,))",
         f"1 not floating point: {skip_gain} (int64)",
@@ -173,6 +177,147 @@ def test_damaged_file(network, tmp_path, parameters):
 
 def test_mapping_that_is_too_deep(network):
     assert_refused(network, {"a": {"b": {"c": np.zeros(1)}}}, "nested deeper", "'a' / 'b'")
+
+
+@pytest.mark.parametrize("flat_first", [True, False])
+def test_mapping_that_gives_a_parameter_twice(network, parameters, flat_first):
+    module, parameter = GAIN.rsplit("/", 1)
+    nested = {module: {parameter: parameters[GAIN] + 1}}
+    source = {**parameters, **nested} if flat_first else {**nested, **parameters}
+    assert_refused(network, source, f"gives {GAIN} twice")
+
+
+@pytest.mark.parametrize("key", [3, None, b"gain", ("a", "b")])
+def test_names_that_are_no_strings(network, parameters, key):
+    kind = type(key).__name__
+    value = np.zeros(1, np.float32)
+    assert_refused(network, {**parameters, key: value}, f"The mapping has the key {key!r}", kind)
+    assert_refused(network, {**parameters, key: {"w": value}}, f"key {key!r} of type {kind}")
+    assert_refused(network, {**parameters, "m": {key: value}}, "Module m", f"key {key!r}", kind)
+
+
+class Elsewhere:
+    """An array that cannot be copied to this machine's memory."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise RuntimeError("the buffer was deleted")
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [([[1.0, 2.0], [3.0]], "inhomogeneous"), (Elsewhere(), "the buffer was deleted")],
+)
+def test_values_that_cannot_be_arrays(network, parameters, value, reason):
+    parameters[GAIN] = value
+    assert_refused(network, parameters, f"{GAIN} ({type(value).__name__})", "NumPy array", reason)
+
+
+def test_other_types_and_byte_orders_are_converted(network, parameters):
+    wanted = dict(parameters)
+    for name, dtype in zip(parameters, ["<f8", ">f4", ">f8", np.longdouble] * 10, strict=False):
+        parameters[name] = parameters[name].astype(dtype)
+    load_haiku_parameters(network, parameters)
+    assert_loaded(network, wanted)
+
+
+@pytest.mark.parametrize("large", [1e300, -1e39])
+def test_values_beyond_the_type_of_the_variable(network, parameters, large):
+    assert network.variable_dtype == "float32"
+    parameters[GAIN] = parameters[GAIN].astype(np.float64)
+    parameters[GAIN][-1] = large
+    assert_refused(network, parameters, f"1 with values that are not finite: {GAIN} (as float32)")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
+def test_finite_is_meant_in_the_type_of_the_variable(parameters, dtype):
+    network = SlowFastNFNet("tiny", dtype=dtype)
+    network.build((None, None, None, 1))
+    parameters[GAIN] = np.full(parameters[GAIN].shape, 1e300)
+    if dtype == "float64":
+        load_haiku_parameters(network, parameters)
+        assert_loaded(network, parameters)
+    else:
+        assert_refused(network, parameters, f"not finite: {GAIN} (as bfloat16)")
+
+
+def npy(array):
+    content = io.BytesIO()
+    np.save(content, array)
+    return content.getvalue()
+
+
+def header(shape):
+    """The beginning of an `.npy` file of float32, without the values."""
+    content = io.BytesIO()
+    fields = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(content, fields)
+    return content.getvalue()
+
+
+def garbled(fields):
+    """An `.npy` file whose header is the text `fields`."""
+    return b"\x93NUMPY\x01\x00" + len(fields).to_bytes(2, "little") + fields
+
+
+def write_npz(path, parameters, *members, **info):
+    """An `.npz` file of the parameters without `GAIN`, then `members`, each `(name, content)`.
+
+    The archive's directory states `info` of the last member.
+    """
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, value in parameters.items():
+            if name != GAIN:
+                archive.writestr(f"{name}.npy", npy(value))
+        for name, content in members:
+            archive.writestr(name, content)
+        for field, value in info.items():
+            setattr(archive.infolist()[-1], field, value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(header((100_000_000_000_000,)), id="364 TiB"),
+        pytest.param(header((10**30,)), id="shape beyond 64 bits"),
+        pytest.param(garbled(b"(" * 100), id="header without an end"),
+        pytest.param(garbled(b"{[]: 1}"), id="list as a key"),
+        pytest.param(npy(np.zeros(4, np.float32))[:-1], id="cut"),
+    ],
+)
+def test_npz_with_an_array_that_cannot_be_read(network, parameters, tmp_path, content):
+    write_npz(tmp_path / "weights.npz", parameters, (f"{GAIN}.npy", content))
+    assert_refused(network, tmp_path / "weights.npz", "weights.npz cannot be read", repr(GAIN))
+
+
+@pytest.mark.parametrize(
+    ("info", "reason"),
+    [({"flag_bits": 1}, "encrypted, password"), ({"compress_type": 99}, "compression")],
+)
+def test_npz_that_is_encrypted_or_compressed_otherwise(network, parameters, tmp_path, info, reason):
+    gain = npy(parameters[GAIN])
+    write_npz(tmp_path / "weights.npz", parameters, (f"{GAIN}.npy", gain), **info)
+    assert_refused(network, tmp_path / "weights.npz", "cannot be read", repr(GAIN), reason)
+
+
+def test_array_file_with_an_archive_behind(network, parameters, tmp_path):
+    write_npz(tmp_path / "weights.npz", parameters, (f"{GAIN}.npy", npy(parameters[GAIN])))
+    archive = (tmp_path / "weights.npz").read_bytes()
+    (tmp_path / "both.npz").write_bytes(npy(np.zeros(1)) + archive)
+    assert_refused(network, tmp_path / "both.npz", "cannot be read")
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("second", [f"{GAIN}.npy", GAIN])
+def test_npz_that_holds_a_name_twice(network, parameters, tmp_path, second):
+    members = (f"{GAIN}.npy", npy(parameters[GAIN] + 1)), (second, npy(parameters[GAIN]))
+    write_npz(tmp_path / "weights.npz", parameters, *members)
+    assert_refused(network, tmp_path / "weights.npz", "more than one array", GAIN)
+
+
+def test_npz_written_by_these_helpers_is_sound(network, parameters, tmp_path):
+    write_npz(tmp_path / "weights.npz", parameters, (f"{GAIN}.npy", npy(parameters[GAIN])))
+    load_haiku_parameters(network, tmp_path / "weights.npz")
+    assert_loaded(network, parameters)
 
 
 @pytest.mark.parametrize("source", [None, 3, [np.zeros(1)]])
