@@ -23,6 +23,11 @@ class LogisticPath:
         embeddings: standardised float32 `[rows, dim]`.
         labels: `[rows]` class numbers below `n_classes`.
         n_classes: columns of the logits; a class without rows gets minus infinity.
+
+    Attributes:
+        converged: whether every fit so far ended with a whitened gradient of the mean objective of
+            at most ten times `TOLERANCE` (float32 products may stop the line search before it is
+            reached). Where C is large and classes separate, the objective is still flat there.
     """
 
     def __init__(self, embeddings: np.ndarray, labels: np.ndarray, n_classes: int):

@@ -5,31 +5,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from hares_tf.evaluation import embedding, handle, results
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.heads import Examples
 from hares_tf.evaluation.interface import Interface
+from hares_tf.evaluation.prepared import PreparedTask, clip_counts, examples, prepare
 from hares_tf.evaluation.protocols import PROTOCOLS, Protocol
 from hares_tf.evaluation.store import EmbeddingSpace, EmbeddingStore
-from hares_tf.evaluation.tasks import Manifest, Task, resolve
+from hares_tf.evaluation.tasks import Task, resolve
 from hares_tf.evaluation.windows import window_samples
 from hares_tf.files import DigestCache, cache_dir
 from hares_tf.hub import loader
-
-
-@dataclass(frozen=True)
-class _PreparedTask:
-    """A task with its clips and their digests."""
-
-    task: Task
-    manifest: Manifest
-    digests: list[str]
-    manifest_hash: str
 
 
 def evaluate(
@@ -76,7 +63,7 @@ def evaluate(
     declared = [task for task in tasks if isinstance(task, Task)]
     named = [task for task in tasks if not isinstance(task, Task)]
     prepared = [
-        _prepare(task, digest_cache)
+        prepare(task, digest_cache)
         for task in [*declared, *(resolve(named, data_dir) if named or not declared else [])]
     ]
     say = (lambda text: print(text, file=sys.stderr)) if progress else (lambda text: None)
@@ -93,12 +80,6 @@ def evaluate(
         ).run(prepared)
         for module in modules
     ]
-
-
-def _prepare(task: Task, digest_cache: DigestCache) -> _PreparedTask:
-    manifest = task.read_manifest()
-    digests = digest_cache.digests([clip.path for clip in manifest.clips])
-    return _PreparedTask(task, manifest, digests, manifest.content_hash(digests))
 
 
 class _ModelEvaluation:
@@ -121,13 +102,14 @@ class _ModelEvaluation:
         self._say = say
         self._encoder: handle.Encoder | None = None
 
-    def run(self, prepared: list[_PreparedTask]) -> list[dict]:
+    def run(self, prepared: list[PreparedTask]) -> list[dict]:
         known = self._fingerprint[:12] if self._fingerprint else "no fingerprint: nothing is reused"
         self._say(f"{self._module.name} ({self._module.handle}, {known})")
         return [self._result(task) for task in prepared]
 
-    def _result(self, prepared: _PreparedTask) -> dict:
+    def _result(self, prepared: PreparedTask) -> dict:
         task = prepared.task
+        embeddings, key = self._identity(prepared)
         path = results.result_path(
             self._output,
             self._protocol.name,
@@ -135,41 +117,16 @@ class _ModelEvaluation:
             self._fingerprint or "no-fingerprint",
             task.id,
         )
-        space_description = {
-            "model": self._fingerprint,
-            "adapter": handle.ADAPTER_VERSION,
-            "interface": self._interface.as_data(),
-            "runtime": "python" if self._module.kind == "python" else "tensorflow",
-            "precision": "float32",
-            "windows": {"kind": "tiles", "seconds": task.window_seconds},
-            "preprocessing": embedding.PREPROCESSING_VERSION,
-        }
-        key = results.result_key(
-            {
-                "schema": results.SCHEMA_VERSION,
-                "embeddings": space_description,
-                "task": task.declaration(),
-                "manifest": prepared.manifest_hash,
-                "protocol": self._protocol.identity,
-            }
-        )
-        stored = results.read_result(path)
-        reusable = stored is not None and self._fingerprint is not None
-        # An incomplete result is tried again: what kept a clip from being read may have passed.
-        if reusable and stored["key"] == key and stored["complete"]:
-            self._say(f"  {task.id}: {stored['score']:.1f} (finished before: {path})")
-            return stored
-        if reusable:
-            reason = "was incomplete" if stored["key"] == key else "is out of date"
-            self._say(f"  {task.id}: the stored result {reason}; scoring anew")
-        space = self._store.space(space_description)
-        embed_started = time.perf_counter()
+        finished = self._finished_before(path, key, task)
+        if finished is not None:
+            return finished
+        space = self._store.space(embeddings)
+        started = time.perf_counter()
         failures, embedded = self._embed(prepared, space)
-        examples = _examples(prepared, space, task)
-        head_started = time.perf_counter()
-        self._say(f"  {task.id}: training the {task.head} head on {len(examples.labels)} clips")
-        outcome = self._protocol.run(task.head, task.metric, examples)
-        finished = time.perf_counter()
+        found = examples(prepared, space)
+        embedded_at = time.perf_counter()
+        self._say(f"  {task.id}: training the {task.head} head on {len(found.labels)} clips")
+        outcome = self._protocol.run(task.head, task.metric, found)
         result = {
             "schema": results.SCHEMA_VERSION,
             "key": key,
@@ -178,37 +135,72 @@ class _ModelEvaluation:
             "task": {**task.declaration(), "source": task.source},
             "protocol": {"identity": self._protocol.identity, **outcome.details},
             "clips": {
-                "n_expected": len(prepared.manifest.clips),
-                "n_used": len(examples.labels),
-                "n_failed": len(failures),
+                **clip_counts(prepared, failures),
+                "n_used": len(found.labels),
                 "n_scored": outcome.n_test,
-                "n_excluded_rows": prepared.manifest.n_excluded,
-                "n_repeated_across_parts": _repeated_across_parts(prepared),
-                "failures": failures,
-                "manifest_hash": prepared.manifest_hash,
-                "n_labels": len(prepared.manifest.labels),
             },
-            "model": self._model_record(space, examples),
-            "embeddings": space_description,
+            "model": self._model_record(space, found.embeddings.shape[1]),
+            "embeddings": embeddings,
             "seconds": {
-                "embedding": round(head_started - embed_started, 6),
-                "head": round(finished - head_started, 6),
+                "embedding": round(embedded_at - started, 6),
+                "head": round(time.perf_counter() - embedded_at, 6),
                 "clips_embedded": embedded,
             },
             "environment": results.environment(),
         }
         results.write_result(path, result)
-        self._say(f"  {task.id}: {outcome.score:.1f} ({path})")
-        if repeated := result["clips"]["n_repeated_across_parts"]:
-            self._say(f"  {task.id}: {repeated} recording(s) stand, byte for byte, in two parts")
-        if failures:
-            self._say(
-                f"  {task.id}: INCOMPLETE, {len(failures)} clip(s) could not be read; "
-                f"the first: {next(iter(failures.values()))}"
-            )
+        self._announce(result, path)
         return result
 
-    def _embed(self, prepared: _PreparedTask, space: EmbeddingSpace) -> tuple[dict[str, str], int]:
+    def _identity(self, prepared: PreparedTask) -> tuple[dict, str]:
+        """What the embeddings depend on, and the key of the result that depends on all of it."""
+        embeddings = {
+            "model": self._fingerprint,
+            "adapter": handle.ADAPTER_VERSION,
+            "interface": self._interface.as_data(),
+            "runtime": "python" if self._module.kind == "python" else "tensorflow",
+            "precision": "float32",
+            "windows": {"kind": "tiles", "seconds": prepared.task.window_seconds},
+            "preprocessing": embedding.PREPROCESSING_VERSION,
+        }
+        key = results.result_key(
+            {
+                "schema": results.SCHEMA_VERSION,
+                "embeddings": embeddings,
+                "task": prepared.task.declaration(),
+                "manifest": prepared.manifest_hash,
+                "protocol": self._protocol.identity,
+            }
+        )
+        return embeddings, key
+
+    def _finished_before(self, path: Path, key: str, task: Task) -> dict | None:
+        """The stored result, if it is up to date and complete."""
+        stored = results.read_result(path)
+        if stored is None or self._fingerprint is None:
+            return None
+        # An incomplete result is tried again: what kept a clip from being read may have passed.
+        if stored["key"] == key and stored["complete"]:
+            self._say(f"  {task.id}: {stored['score']:.1f} (finished before: {path})")
+            return stored
+        reason = "was incomplete" if stored["key"] == key else "is out of date"
+        self._say(f"  {task.id}: the stored result {reason}; scoring anew")
+        return None
+
+    def _announce(self, result: dict, path: Path) -> None:
+        name, clips = result["task"]["id"], result["clips"]
+        self._say(f"  {name}: {result['score']:.1f} ({path})")
+        if repeated := clips["n_repeated_across_parts"]:
+            self._say(f"  {name}: {repeated} recording(s) stand, byte for byte, in two parts")
+        if not result["protocol"].get("converged", True):
+            self._say(f"  {name}: the head did not converge; do not trust this score")
+        if failures := clips["failures"]:
+            self._say(
+                f"  {name}: INCOMPLETE, {len(failures)} clip(s) could not be read; "
+                f"the first: {next(iter(failures.values()))}"
+            )
+
+    def _embed(self, prepared: PreparedTask, space: EmbeddingSpace) -> tuple[dict[str, str], int]:
         """Embeds what is missing; why clips failed (by clip id) and how many were embedded."""
         missing = {
             digest: clip
@@ -241,49 +233,17 @@ class _ModelEvaluation:
         }
         return failures, len(missing) - len(failed)
 
-    def _model_record(self, space: EmbeddingSpace, examples: Examples) -> dict:
+    def _model_record(self, space: EmbeddingSpace, embedding_size: int) -> dict:
         card = self._module.card or {}
         return {
             "name": self._module.name,
             "handle": self._module.handle,
             "fingerprint": self._fingerprint,
-            "embedding_size": int(examples.embeddings.shape[1]),
+            "embedding_size": int(embedding_size),
             "interface": space.notes().get("interface"),
             "interface_stated_by": self._interface_source,
             **{name: card.get(name) for name in ("version", "parameters", "weights")},
         }
-
-
-def _examples(prepared: _PreparedTask, space: EmbeddingSpace, task: Task) -> Examples:
-    kept = [
-        (clip, digest)
-        for clip, digest in zip(prepared.manifest.clips, prepared.digests, strict=True)
-        if digest in space
-    ]
-    parts = {clip.part for clip, _ in kept}
-    wanted = set(prepared.manifest.folds) or {"train", "test"}
-    if not wanted <= parts:
-        raise EvaluationError(
-            f"{task.id}: no clip of {', '.join(sorted(wanted - parts))} could be read"
-        )
-    number = {label: index for index, label in enumerate(prepared.manifest.labels)}
-    digests = [digest for _, digest in kept]
-    return Examples(
-        embeddings=space.gather(digests),
-        rows_per_clip=np.array(space.rows(digests)),
-        labels=np.array([number[clip.label] for clip, _ in kept]),
-        parts=np.array([clip.part for clip, _ in kept]),
-        ids=tuple(clip.id for clip, _ in kept),
-        n_classes=len(number),
-    )
-
-
-def _repeated_across_parts(prepared: _PreparedTask) -> int:
-    """Recordings that stand, byte for byte, in more than one split or fold: a leak to know of."""
-    parts: dict[str, set[str]] = {}
-    for clip, digest in zip(prepared.manifest.clips, prepared.digests, strict=True):
-        parts.setdefault(digest, set()).add(clip.part)
-    return sum(len(found) > 1 for found in parts.values())
 
 
 def _progress_bar(task_id: str, total: int, show: bool):
