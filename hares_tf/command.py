@@ -55,7 +55,12 @@ def run(
         return 2
     except OSError as error:
         # Full disks, missing permissions, paths that are not folders: the system's own words.
-        print(f"{name}: {error}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(
+            f"{name}: {where}{error.strerror or error}; check the path, its permissions and the "
+            "free space",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted; finished parts are kept", file=sys.stderr)

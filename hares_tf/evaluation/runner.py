@@ -57,6 +57,7 @@ def evaluate(
         raise EvaluationError(
             f"unknown protocol {protocol!r}; there is: {', '.join(sorted(PROTOCOLS))}"
         )
+    Path(output).mkdir(parents=True, exist_ok=True)  # a wrong path is better found before the work
     modules = [loader.locate(one) for one in dict.fromkeys(map(os.fspath, handles))]
     store = Path(store) if store is not None else cache_dir() / "embeddings"
     digest_cache = DigestCache(store / "digests.sqlite", verify)

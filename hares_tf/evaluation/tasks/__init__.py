@@ -50,5 +50,5 @@ def _unknown(name: str, known: list[str]) -> str:
     if Path(name + ".toml").is_file():
         return f"unknown task {name!r}; did you mean the task file {name}.toml?"
     near = difflib.get_close_matches(name, known, n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}."
     return f"unknown task or suite {name!r}; {hint} A task of your own is a path that ends in .toml"
