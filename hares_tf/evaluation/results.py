@@ -1,6 +1,7 @@
 """Results on disk: one JSON per model and task, with everything needed to trust or redo it.
 
 OUTPUT/PROTOCOL/NAME-HASH/TASK.json        HASH: the first 12 digits of the model's content hash
+OUTPUT/PROTOCOL/NAME-HASH-FLAGS/TASK.json  where flags changed how the model is called
 """
 
 import datetime
@@ -24,11 +25,28 @@ _PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "scipy", "soundfile
 
 
 def result_path(
-    output: str | os.PathLike, protocol: str, model_name: str, fingerprint: str, task_id: str
+    output: str | os.PathLike,
+    protocol: str,
+    model_name: str,
+    fingerprint: str | None,
+    flags: dict,
+    task_id: str,
 ) -> Path:
-    """Where the result of one model on one task stands."""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", model_name) or "model"
-    return Path(output) / protocol / f"{name}-{fingerprint[:12]}" / f"{task_id}.json"
+    """Where the result of one model on one task stands.
+
+    Args:
+        output: the results folder.
+        protocol: the protocol's name.
+        model_name: any text.
+        fingerprint: the model's content hash, or None.
+        flags: what flags say about how the model is called; empty if nothing.
+        task_id: the task's.
+    """
+    parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", model_name) or "model"]
+    parts.append(fingerprint[:12] if fingerprint else "no-fingerprint")
+    if flags:
+        parts.append(result_key(flags)[:6])
+    return Path(output) / protocol / "-".join(parts) / f"{task_id}.json"
 
 
 def result_key(ingredients: dict) -> str:

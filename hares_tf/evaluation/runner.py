@@ -91,6 +91,7 @@ class _ModelEvaluation:
     ):
         self._module = module
         self._interface, self._interface_source = handle.stated_interface(module, flags)
+        self._flags = {k: v for k, v in flags.as_data().items() if v is not None}
         self._fingerprint = module.content_hash(digest_cache)
         if self._fingerprint is None:
             # A function that does not say when it changes: nothing of it may be reused.
@@ -115,7 +116,8 @@ class _ModelEvaluation:
             self._output,
             self._protocol.name,
             self._module.name,
-            self._fingerprint or "no-fingerprint",
+            self._fingerprint,
+            self._flags,
             task.id,
         )
         finished = self._finished_before(path, key, task)

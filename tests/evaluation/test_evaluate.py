@@ -189,6 +189,8 @@ def test_other_flags_are_another_model(folder, statistics_module):
     first = _evaluate(folder, statistics_module)
     other = _evaluate(folder, statistics_module, interface=Interface(normalise="standard"))
     assert other["key"] != first["key"] and other["seconds"]["clips_embedded"] == 24
+    assert len(list(folder.glob("results/fast/*/tones.json"))) == 2
+    assert _evaluate(folder, statistics_module) == first
 
 
 def test_an_incomplete_result_is_tried_again(folder, statistics_module, monkeypatch):
