@@ -117,7 +117,8 @@ def _decoded_bytes(path: Path, sample_rate: int) -> int:
     """What decoding and resampling a file will hold in memory, by its header; 0 if unreadable."""
     try:
         info = soundfile.info(str(path))
-    except (soundfile.SoundFileError, OSError):
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError):
+        # By a path, soundfile believes the ending: TypeError for .raw. `load_audio` has the word.
         return 0
     return 4 * round(info.frames * (info.channels + sample_rate / max(1, info.samplerate)))
 

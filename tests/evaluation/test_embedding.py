@@ -1,5 +1,6 @@
 """Windows and batches: every sample of every clip reaches the encoder once, in its place."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,14 @@ def test_unreadable_clips_are_reported_and_the_rest_embedded(tmp_path):
     )
     assert list(failures) == ["b"] and "1.wav" in failures["b"]
     assert set(memory) == {"a", "c"} and len(done) == 3
+
+
+def test_the_ending_of_a_file_name_decides_nothing(tmp_path):
+    clips, waveforms = _clips(tmp_path, [100])
+    clip = dataclasses.replace(clips[0], path=clips[0].path.rename(tmp_path / "sound.raw"))
+    memory = _Memory()
+    assert embed_clips([clip], ["a"], Encoder(_Recorder(), 16000), 100, 2, memory) == {}
+    np.testing.assert_allclose(memory["a"][0, 1], waveforms[0][0], atol=1e-6)
 
 
 def test_a_clip_that_vanishes_is_a_failure_not_a_crash(tmp_path):
