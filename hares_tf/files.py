@@ -7,12 +7,18 @@ starts with `.tmp-`.
 
 import contextlib
 import hashlib
+import itertools
 import os
 import shutil
 import sqlite3
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+# Digests asked for, and remembered, at once: hashing a large data set takes hours, and what is done
+# must survive a kill.
+_NAMES_PER_QUERY = 500
 
 
 def cache_dir() -> Path:
@@ -84,8 +90,8 @@ class DigestCache:
 
     Path, size, inode and the times of modification and change (in nanoseconds): also a file that
     was replaced by one of equal size and date is noticed. Kept in SQLite, whose locking makes it
-    safe for several processes and for kills. It is only a cache: where it cannot be read or
-    written, digests are computed.
+    safe for several processes and for kills; threads may share one object. It is only a cache:
+    where it cannot be read or written, digests are computed.
 
     Args:
         path: the database file; its folder is created.
@@ -96,6 +102,7 @@ class DigestCache:
         self._path = Path(path)
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._verify = verify
+        self._lock = threading.Lock()
         try:
             self._database = self._open()
         except sqlite3.DatabaseError:
@@ -109,7 +116,7 @@ class DigestCache:
                 self._database = None
 
     def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self._path, timeout=60)
+        database = sqlite3.connect(self._path, timeout=60, check_same_thread=False)
         database.execute(
             "CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, stat TEXT, digest TEXT)"
         )
@@ -122,28 +129,61 @@ class DigestCache:
 
     def digests(self, paths: list) -> list[str]:
         """SHA-256 of each file; new ones are remembered in one transaction."""
-        found, new = [], []
-        for path in map(os.path.abspath, paths):
-            stat = os.stat(path)
-            state = f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"
-            digest = None if self._verify else self._remembered(path, state)
-            if digest is None:
-                digest = sha256_file(path)
-                new.append((path, state, digest))
-            found.append(digest)
-        if new and self._database is not None:
-            # A full disk or a read-only store costs time at the next run, nothing else.
-            with contextlib.suppress(sqlite3.DatabaseError), self._database:
-                self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", new)
+        paths = [os.path.abspath(path) for path in paths]
+        return self.remembered((path, path, lambda path=path: sha256_file(path)) for path in paths)
+
+    def remembered(self, contents: Iterable[tuple[str, str, Callable[[], str]]]) -> list[str]:
+        """Digests of contents, each computed only if it is not known or may have changed.
+
+        Args:
+            contents: for each a unique name, the path of the file that holds it (whose size and
+                times tell of changes; an archive holds many contents), and what computes the
+                digest; what that raises is raised.
+        """
+        states: dict[str, str | None] = {}
+        found: list[str] = []
+        contents = iter(contents)
+        while some := list(itertools.islice(contents, _NAMES_PER_QUERY)):
+            known = {} if self._verify else self._known([name for name, _, _ in some])
+            new = []
+            for name, path, compute in some:
+                if path not in states:
+                    states[path] = _state(path)
+                stored = known.get(name)
+                if stored is not None and stored[0] == states[path]:
+                    found.append(stored[1])
+                    continue
+                found.append(compute())
+                if states[path] is not None:
+                    new.append((name, states[path], found[-1]))
+            self._remember(new)
         return found
 
-    def _remembered(self, path: str, state: str) -> str | None:
+    def _remember(self, rows: list[tuple[str, str, str]]) -> None:
+        if rows and self._database is not None:
+            # A full disk or a read-only store costs time at the next run, nothing else.
+            with self._lock, contextlib.suppress(sqlite3.DatabaseError), self._database:
+                self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", rows)
+
+    def _known(self, names: list[str]) -> dict[str, tuple[str, str]]:
+        """What is remembered of some contents; one query for many is far quicker than one each."""
         if self._database is None:
-            return None
+            return {}
+        marks = ",".join("?" * len(names))
         try:
-            row = self._database.execute(
-                "SELECT digest FROM digests WHERE path = ? AND stat = ?", (path, state)
-            ).fetchone()
+            with self._lock:
+                rows = self._database.execute(
+                    f"SELECT path, stat, digest FROM digests WHERE path IN ({marks})", names
+                ).fetchall()
+            return {path: (stat, digest) for path, stat, digest in rows}
         except sqlite3.DatabaseError:
-            return None
-        return row[0] if row else None
+            return {}
+
+
+def _state(path: str) -> str | None:
+    """What tells whether a file may have changed; None where it cannot be looked at."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return f"{stat.st_size} {stat.st_ino} {stat.st_mtime_ns} {stat.st_ctime_ns}"

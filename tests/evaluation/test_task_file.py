@@ -3,7 +3,7 @@
 import pytest
 
 from hares_tf.evaluation import EvaluationError
-from hares_tf.evaluation.tasks import resolve
+from hares_tf.evaluation.tasks import Places, resolve
 from hares_tf.evaluation.tasks.task_file import read_task_file
 
 TOML = """
@@ -34,21 +34,21 @@ def folder(tmp_path):
 
 
 def _read(folder, data_dir=None):
-    return read_task_file(folder / "task.toml", data_dir).read_manifest()
+    return read_task_file(folder / "task.toml", data_dir).read(Places())
 
 
 def test_defaults_and_content(folder):
     task = read_task_file(folder / "task.toml")
     assert (task.id, task.version, task.head, task.metric) == ("task", 1, "linear", "accuracy")
-    assert task.window_seconds == 2.0
-    manifest = task.read_manifest()
+    assert task.windows.seconds == 2.0
+    manifest = task.read(Places())
     assert [(clip.id, clip.label, clip.part) for clip in manifest.clips] == [
         ("a.wav", "dog", "train"),
         ("b.wav", "cat", "train"),
         ("c.wav", "dog", "test"),
         ("d.wav", "cat", "validation"),
     ]
-    assert manifest.labels == ("cat", "dog") and manifest.n_excluded == 0
+    assert manifest.labels.names == ("cat", "dog") and manifest.n_excluded == 0
 
 
 def test_rows_without_split_are_excluded_and_counted(folder):
@@ -207,9 +207,49 @@ def test_folds(folder):
     assert "'cat'" in str(error.value) and "2 fold" in str(error.value)
 
 
+def test_tags_are_separated_by_semicolons_and_may_be_none(folder):
+    (folder / "task.toml").write_text('labels = "tags"\n' + TOML)
+    rows = [ROWS[0], "a.wav,dog; bark,train", "b.wav,,train", "c.wav,bark;bark,test"]
+    (folder / "list.csv").write_text("\n".join(rows))
+    manifest = _read(folder)
+    assert [clip.label for clip in manifest.clips] == [("dog", "bark"), (), ("bark",)]
+    assert (manifest.labels.kind, manifest.labels.names) == ("tags", ("bark", "dog"))
+    assert read_task_file(folder / "task.toml").metric == "mean_average_precision"
+
+
+def test_slots_are_several_columns(folder):
+    toml = 'labels = "slots"\n' + TOML.replace('label = "kind"', 'label = ["kind", "size"]')
+    (folder / "task.toml").write_text(toml)
+    rows = ["file,kind,size,split", "a.wav,dog,big,train", "b.wav,cat,small,train"]
+    (folder / "list.csv").write_text("\n".join([*rows, "c.wav,cat,big,test"]))
+    manifest = _read(folder)
+    assert [clip.label for clip in manifest.clips][-1] == ("cat", "big")
+    assert manifest.labels.names == ("kind=cat", "kind=dog", "size=big", "size=small")
+    assert read_task_file(folder / "task.toml").metric == "exact_match"
+    with _with_rows(folder, *rows, "c.wav,cat,huge,test") as error:
+        _read(folder)
+    assert "'huge'" in str(error.value) and "row 4" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        ('label = "kind"', 'label = ["kind"]', "two or more"),
+        ("window_seconds = 2\n", 'window_seconds = 2\nhead = "best"\n', "linear"),
+        ("window_seconds = 2\n", 'window_seconds = 2\nhead = "svm"\n', "apart"),
+        ("window_seconds = 2\n", 'window_seconds = 2\nmetric = "accuracy"\n', "exact_match"),
+    ],
+)
+def test_slots_that_cannot_be(folder, old, new, word):
+    toml = 'labels = "slots"\n' + TOML.replace(old, new)
+    (folder / "task.toml").write_text(toml.replace('label = "kind"', 'label = ["kind", "file"]'))
+    with pytest.raises(EvaluationError, match=word):
+        _read(folder)
+
+
 def test_names_are_resolved_with_hints(folder):
-    with pytest.raises(EvaluationError, match="mini_pitch"):
-        resolve(["mini_pich"])
+    with pytest.raises(EvaluationError, match="mini_nsynth_pitch"):
+        resolve(["mini_nsynth_pich"])
     with pytest.raises(EvaluationError, match=r"task\.toml"):
         resolve([str(folder / "task")])
     with pytest.raises(EvaluationError, match="no task"):

@@ -1,0 +1,177 @@
+"""The CSV manifests of tasks that users write: one row per recording."""
+
+import csv
+import os
+from pathlib import Path
+
+from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.evaluation.labels import Labels
+from hares_tf.evaluation.tasks.declaration import SPLITS, Clip, Manifest, Places
+from hares_tf.evaluation.tasks.sound import FileSound
+
+
+def read_manifest_table(
+    root: Path, manifest: str, columns: dict, kind: str, places: Places
+) -> Manifest:
+    """Reads and checks a manifest.
+
+    Args:
+        root: the folder that no path may leave.
+        manifest: the CSV's path below it.
+        columns: {"file": ..., "label": [...], "split" or "fold": ...}, names of columns.
+        kind: of the labels, see `Labels`.
+        places: not used; these manifests know where their audio is.
+
+    Raises:
+        EvaluationError: what is wrong, with the row as a text editor numbers it.
+    """
+    path = _inside(root, root / manifest, f"the manifest {manifest!r}")
+    folds = "fold" in columns
+    clips: list[Clip] = []
+    row_of: dict[str, int] = {}
+    part_of: dict[str, str] = {}
+    n_excluded = 0
+    for number, row in _read_rows(path, columns):
+        where = f"{path}, row {number}"
+        file, part = row[columns["file"]], row[columns["fold" if folds else "split"]]
+        if not file:
+            raise EvaluationError(f"{where}: the column {columns['file']!r} is empty")
+        if not part:
+            n_excluded += 1
+            continue
+        if not folds and part not in SPLITS:
+            raise EvaluationError(
+                f"{where}: split {part!r} is not one of {', '.join(SPLITS)} (or empty: left out)"
+            )
+        label = _label([row[column] for column in columns["label"]], kind, f"{where}: {file}")
+        audio = str(_inside(root, path.parent / file, where))
+        if audio in row_of:
+            kind_of_error = "is in two splits" if part_of[audio] != part else "is listed twice"
+            raise EvaluationError(f"{where}: {file} {kind_of_error} (first in row {row_of[audio]})")
+        if not os.path.isfile(audio):  # unlike Path.is_file, never raises
+            problem = "is a folder" if os.path.isdir(audio) else "does not exist"
+            raise EvaluationError(f"{where}: the audio file {audio} {problem}")
+        row_of[audio], part_of[audio] = number, part
+        clips.append(Clip(file, FileSound(audio), label, part))
+    rows = [row_of[clip.sound.path] for clip in clips]
+    _check_parts(path, clips, rows, kind, folds)
+    return Manifest(
+        clips=tuple(clips),
+        labels=_label_space(clips, columns, kind),
+        folds=tuple(sorted(set(part_of.values()))) if folds else (),
+        n_excluded=n_excluded,
+    )
+
+
+def _label(cells: list[str], kind: str, where: str) -> str | tuple[str, ...]:
+    """The label of a row, of the kind that `Clip` wants; a clip may have no tags."""
+    if kind == "tags":
+        return tuple(dict.fromkeys(tag.strip() for tag in cells[0].split(";") if tag.strip()))
+    if not all(cells):
+        raise EvaluationError(f"{where} has no label")
+    return cells[0] if kind == "classes" else tuple(cells)
+
+
+def _label_space(clips: list[Clip], columns: dict, kind: str) -> Labels:
+    """All names that occur, sorted."""
+    if kind == "classes":
+        return Labels.classes(sorted({clip.label for clip in clips}))
+    if kind == "tags":
+        return Labels.tags(sorted({tag for clip in clips for tag in clip.label}))
+    return Labels.slots(
+        {
+            slot: sorted({clip.label[index] for clip in clips})
+            for index, slot in enumerate(columns["label"])
+        }
+    )
+
+
+def _read_rows(path: Path, columns: dict) -> list[tuple[int, dict[str, str]]]:
+    """(line number, cells by column name) of every row; only the columns that matter."""
+    wanted = [
+        (key, name)
+        for key, value in columns.items()
+        for name in (value if isinstance(value, list) else [value])
+    ]
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file)
+            header = next(reader, [])
+            for key, column in wanted:
+                if header.count(column) != 1:
+                    problem = "there is no" if column not in header else "there is more than one"
+                    raise EvaluationError(
+                        f"{path}, row 1: {problem} column {column!r} (for {key}); "
+                        f"the columns are: {', '.join(header) or 'none'}"
+                    )
+            place = {column: header.index(column) for _, column in wanted}
+            rows = []
+            for cells in reader:
+                if not any(cells):
+                    continue
+                if len(cells) != len(header):
+                    raise EvaluationError(
+                        f"{path}, row {reader.line_num}: {len(cells)} cells, but the header has "
+                        f"{len(header)} columns (a comma inside a name must be quoted)"
+                    )
+                rows.append((reader.line_num, {k: cells[i].strip() for k, i in place.items()}))
+            return rows
+    except OSError as error:
+        raise EvaluationError(f"cannot read the manifest {path} ({error.strerror})") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise EvaluationError(f"the manifest {path} is not a UTF-8 CSV file: {error}") from error
+
+
+def _inside(root: Path, path: Path, where: str) -> Path:
+    """`path` without `..`; refuses one outside `root`. Links inside the root may lead anywhere."""
+    root = Path(os.path.abspath(root))
+    absolute = Path(os.path.abspath(path))
+    if not absolute.is_relative_to(root):
+        raise EvaluationError(f"{where}: {path} leads outside the data folder {root}")
+    return absolute
+
+
+def _check_parts(path: Path, clips: list[Clip], rows: list[int], kind: str, folds: bool) -> None:
+    """Refuses lists that nothing can be learned from, naming the row where there is one."""
+    if not clips:
+        raise EvaluationError(f"{path}: no row takes part (no rows, or every split is empty)")
+    parts = {clip.part for clip in clips}
+    if folds and len(parts) < 3:
+        raise EvaluationError(
+            f"{path}: {len(parts)} fold(s); cross-validation with an inner choice needs three"
+        )
+    labels = [clip.label for clip in clips]
+    columns = {"classes": [labels], "slots": zip(*labels, strict=True), "tags": []}[kind]
+    for names in columns:
+        _check_names(path, names, [clip.part for clip in clips], rows, folds)
+    for part in () if folds else ("train", "test"):
+        if part not in parts:
+            raise EvaluationError(f"{path}: no row has the split {part!r}")
+    if kind == "tags" and not any(clip.label for clip in clips if folds or clip.part == "train"):
+        raise EvaluationError(f"{path}: no training clip carries a tag")
+
+
+def _check_names(path: Path, names, parts: list[str], rows: list[int], folds: bool) -> None:
+    """Refuses labels (one of each clip) that cannot be learned or tested."""
+    if len(set(names)) < 2:
+        raise EvaluationError(f"{path}: all clips carry one label, {names[0]!r}")
+    where: dict[str, set[str]] = {}
+    first_row: dict[str, int] = {}
+    for name, part, row in zip(names, parts, rows, strict=True):
+        where.setdefault(name, set()).add(part)
+        first_row.setdefault(name, row)
+    if folds:
+        for name in sorted(where):
+            if len(where[name]) < 3:
+                raise EvaluationError(
+                    f"{path}, row {first_row[name]}: the label {name!r} is in "
+                    f"{len(where[name])} fold(s) only; every label must be in at least three"
+                )
+        return
+    if sum("train" in parts for parts in where.values()) < 2:
+        raise EvaluationError(f"{path}: all training clips carry one label")
+    for name, part, row in zip(names, parts, rows, strict=True):
+        if "train" not in where[name]:
+            raise EvaluationError(
+                f"{path}, row {row}: the label {name!r} of a {part} clip occurs in no training clip"
+            )
