@@ -22,8 +22,9 @@ def run(
     name: str,
     description: str,
     flag_values: flags.FlagValues,
-    main: Callable[[flags.FlagValues], int | None],
+    main: Callable[..., int | None],
     argv: Sequence[str] | None = None,
+    positionals: bool = False,
 ) -> int:
     """Parses `argv`, calls `main(flag_values)`, gives the exit code.
 
@@ -33,6 +34,8 @@ def run(
         flag_values: the command's own flags.
         main: does the work; its return value, if not None, is the exit code.
         argv: arguments without the program name; default: those of the process.
+        positionals: whether arguments without a flag are welcome; `main` then gets their list as
+            its second argument.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     if any(argument in ("--help", "-h", "-help") for argument in argv):
@@ -43,6 +46,8 @@ def run(
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         leftover = flag_values([name, *argv])[1:]
+        if positionals:
+            return main(flag_values, leftover) or 0
         if leftover:
             raise HaresError(
                 f"unexpected argument {leftover[0]!r}; every option is written --name=value"

@@ -1,8 +1,8 @@
-"""The printed comparison: tasks down, models across."""
+"""The table that a run prints: tasks down, models across."""
 
 from collections.abc import Sequence
 
-from hares_tf.evaluation.tasks.declaration import DOMAINS
+from hares_tf.evaluation.published import DOMAIN_TASKS
 
 
 def table(results: Sequence[Sequence[dict]]) -> str:
@@ -13,13 +13,14 @@ def table(results: Sequence[Sequence[dict]]) -> str:
 
     The best score of a row carries a star when models are compared; `!` marks an incomplete one.
     """
+    domains = list(DOMAIN_TASKS)
     names = [column[0]["model"]["name"] for column in results]
     if len(set(names)) < len(names):
         names = [f"{name}-{number}" for number, name in enumerate(names, start=1)]
     header = ["task", "domain", "metric", "clips", *names]
     rows = []
     tasks = sorted(
-        range(len(results[0])), key=lambda i: DOMAINS.index(results[0][i]["task"]["domain"])
+        range(len(results[0])), key=lambda i: domains.index(results[0][i]["task"]["domain"])
     )
     for index in tasks:
         cells = [column[index] for column in results]
@@ -48,7 +49,7 @@ def table(results: Sequence[Sequence[dict]]) -> str:
         + (" * best of the row." if len(results) > 1 else "")
     )
     if any(not cell["complete"] for column in results for cell in column):
-        lines.append("! incomplete: some clips could not be read; the result file lists them.")
+        lines.append("! incomplete: the result file says why and lists clips that were not read.")
     return "\n".join(lines)
 
 

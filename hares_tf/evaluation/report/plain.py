@@ -1,0 +1,201 @@
+"""The report as Markdown, and as comma-separated lines with one result each."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+
+from hares_tf.evaluation.report.comparison import (
+    SUITE_NOTES,
+    SUITE_TITLES,
+    Cell,
+    Footnotes,
+    Table,
+    paper_names,
+)
+from hares_tf.evaluation.report.content import COLUMNS, Content, choices, notes, provenance
+from hares_tf.evaluation.report.reading import Result, text
+
+# New columns go to the end; the others keep their names and places.
+CSV_COLUMNS = (
+    "model", "task", "task_version", "domain", "suite", "metric", "head", "protocol", "score",
+    "interval_low", "interval_high", "complete", "incomplete_because", "n_expected", "n_missing",
+    "n_failed", "n_excluded", "n_used", "n_scored", "n_repeated_across_parts", "n_labels",
+    "n_labels_scored", "manifest_hash", "handle", "fingerprint", "parameters", "embedding_size",
+    "embedding_seconds", "head_seconds", "clips_embedded", "audio_seconds", "hares_tf", "cpu",
+    "finished_at", "notes", "file", "published", "published_name",
+)  # fmt: skip
+
+
+def lines(content: Content) -> str:
+    """Comma-separated values: a header, then a line per model and task in the order of the tables.
+
+    `published` holds the score that the first of the paper's rows with this task prints, by
+    `published_name`; empty where the paper has none.
+    """
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(CSV_COLUMNS)
+    for table in content.tables:
+        names = paper_names(table.paper)
+        for row in table.task_rows:
+            beside = next(
+                ((v, n) for v, n in zip(row.published, names, strict=True) if v is not None),
+                ("", ""),
+            )
+            for name, cell in zip(table.names, row.cells, strict=True):
+                if cell.result is not None:
+                    values = [*_csv_values(name, cell.result), *beside]
+                    writer.writerow(map(_inert, values))
+    return out.getvalue()
+
+
+def _csv_values(name: str, result: Result) -> list:
+    task, model, clips = (result.section(one) for one in ("task", "model", "clips"))
+    seconds, environment = result.section("seconds"), result.section("environment")
+    low, high = result.interval or ("", "")
+    return [
+        name, result.task, task.get("version"), result.domain, result.suite, result.metric,
+        task.get("head"), result.identity, result.score, low, high,
+        "yes" if result.complete else "no", "; ".join(result.reasons),
+        clips.get("n_expected"), clips.get("n_missing"), clips.get("n_failed"),
+        clips.get("n_excluded", clips.get("n_excluded_rows")), clips.get("n_used"),
+        clips.get("n_scored"), clips.get("n_repeated_across_parts"), clips.get("n_labels"),
+        clips.get("n_labels_scored"), clips.get("manifest_hash"), model.get("handle"),
+        model.get("fingerprint"), model.get("parameters"), model.get("embedding_size"),
+        seconds.get("embedding"), seconds.get("head"), seconds.get("clips_embedded"),
+        seconds.get("audio_seconds"), environment.get("hares_tf"), environment.get("cpu"),
+        result.finished, "; ".join(notes(result)), result.place,
+    ]  # fmt: skip
+
+
+def _inert(value):
+    """A value no spreadsheet takes for a formula: what begins like one gets an apostrophe."""
+    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
+        return "" if value is None else value
+    words = text(value, 2000)
+    return f"'{words}" if words[:1] in ("=", "+", "-", "@") else words
+
+
+def markdown(content: Content) -> str:
+    """The tables, differences, worst classes and provenance as Markdown."""
+    parts = ["# HARES report"]
+    if content.problems:
+        parts += ["## Passed over", _list(content.problems)]
+    for identity in content.identities:
+        parts.append(f"## Protocol {_plain(identity)}")
+        for table in content.tables:
+            if table.identity == identity:
+                parts += _table_parts(content, table)
+        pairs = [pair for pair in content.paired if pair.identity == identity]
+        if pairs:
+            parts += [
+                "### Differences of models on the same clips",
+                _grid(
+                    ("Task", "First", "Second", "First − second", "95% interval", "Verdict"),
+                    [
+                        (
+                            pair.task,
+                            pair.first,
+                            pair.second,
+                            f"{pair.difference:+.1f}",
+                            f"{pair.low:+.1f} to {pair.high:+.1f}",
+                            pair.verdict,
+                        )
+                        for pair in pairs
+                    ],
+                ),
+            ]
+    return "\n\n".join([*parts, *_provenance_parts(content)]) + "\n"
+
+
+def _table_parts(content: Content, table: Table) -> list[str]:
+    footnotes = Footnotes()
+    sources = ", ".join(map(str, content.paper_tables))
+    header = ["Task", "Metric", *table.names]
+    header += [f"{name} (paper)" for name in paper_names(table.paper)]
+    rows = []
+    for row in table.rows:
+        values = [row.name + _marks(footnotes, row.reasons), row.metric]
+        values += [_cell(cell, footnotes) for cell in row.cells]
+        values += ["–" if value is None else f"{value:.1f}" for value in row.published]
+        rows.append(values)
+    said = "Scores in percent, in brackets 95% intervals; * best of this report in the row."
+    if table.paper:
+        said += f" The paper's columns are as printed (table {sources}), by its own protocol."
+    parts = [f"### {SUITE_TITLES[table.suite]} ({_plain(table.identity)})"]
+    if SUITE_NOTES[table.suite]:
+        parts.append(SUITE_NOTES[table.suite])
+    parts += [_grid(header, rows, 2), said]
+    if footnotes.texts:
+        parts.append(
+            "\n".join(f"{i}. {_plain(one)}" for i, one in enumerate(footnotes.texts, start=1))
+        )
+    return parts + _detail_parts(content, table)
+
+
+def _detail_parts(content: Content, table: Table) -> list[str]:
+    rows = []
+    for row in table.task_rows:
+        for key, name in zip(table.models, table.names, strict=True):
+            for detail in content.details.get((key, table.suite, row.id, table.identity), []):
+                for one in detail.classes[:5]:
+                    mistaken = f"{one.mistaken} ({one.times})" if one.times else ""
+                    group = f"{row.name} {detail.group}".strip()
+                    rows.append((group, name, one.name, one.clips, f"{one.score:.1f}", mistaken))
+    if not rows:
+        return []
+    header = ("Task", "Model", "Class", "Clips", "Recall or AP", "Most often taken for")
+    return ["#### Worst classes", _grid(header, rows)]
+
+
+def _provenance_parts(content: Content) -> list[str]:
+    parts = ["## Provenance"]
+    for record in provenance(content):
+        parts += [
+            f"### {_plain(record.name)}",
+            _list(f"{name}: {value}" for name, value in record.facts),
+            _grid(COLUMNS, record.results),
+        ]
+        if record.notes:
+            parts.append(_list(f"{task}: {note}" for task, note in record.notes))
+        if record.failures:
+            parts.append(f"Clips that could not be read: {record.n_failures}")
+            parts.append(_list(f"{task} {clip}: {why}" for task, clip, why in record.failures))
+    names = content.names()
+    rows = [(names[r.model], r.task, r.identity, choices(r)) for r in content.results]
+    return [
+        *parts,
+        "### What the protocols chose",
+        _grid(("Model", "Task", "Protocol", "Details"), rows),
+    ]
+
+
+def _cell(cell: Cell, footnotes: Footnotes) -> str:
+    if cell.value is None:
+        return "–" + _marks(footnotes, cell.reasons)
+    interval = f" ({cell.interval[0]:.1f}–{cell.interval[1]:.1f})" if cell.interval else ""
+    state = "*" * cell.best + "!" * (not cell.complete)
+    return f"{cell.value:.1f}{state}{_marks(footnotes, cell.reasons)}{interval}"
+
+
+def _marks(footnotes: Footnotes, reasons: Iterable[str]) -> str:
+    return "".join(f" [{mark}]" for mark in footnotes.marks(reasons))
+
+
+def _grid(header: Sequence[str], rows: Iterable[Sequence], words: int = 1000) -> str:
+    """A Markdown table; columns from number `words` on are aligned to the right."""
+    rule = [":--" if column < words else "--:" for column in range(len(header))]
+    body = [[_plain(str(value)) for value in row] for row in [header, *rows]]
+    body.insert(1, rule)
+    return "\n".join(f"| {' | '.join(row)} |" for row in body)
+
+
+def _list(entries: Iterable[str]) -> str:
+    return "\n".join(f"- {_plain(entry)}" for entry in entries)
+
+
+def _plain(words: str) -> str:
+    """Text that Markdown shows as it is: no tags, links, emphasis or columns."""
+    words = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", words)

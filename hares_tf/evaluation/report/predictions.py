@@ -1,0 +1,102 @@
+"""The stored answers of a head: TASK.predictions.npz beside a result."""
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.evaluation.report.reading import Result
+
+KINDS = ("classes", "slots", "tags")
+# What NumPy and zipfile raise for files that are cut, damaged, encrypted, of another kind, or that
+# claim to be larger than the memory.
+_UNREADABLE = (
+    OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, MemoryError,
+    zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers on the tested clips of one result.
+
+    Attributes:
+        ids: `[clips]` texts.
+        scores: float32 `[clips, width]`, one column per name of all groups.
+        targets: int32 `[clips, groups]`, or for tags float32 `[clips, tags]`.
+        kind: "classes", "slots" or "tags".
+        groups: (name, names in it), in the order of the columns.
+    """
+
+    ids: np.ndarray
+    scores: np.ndarray
+    targets: np.ndarray
+    kind: str
+    groups: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+def load(result: Result) -> Predictions | None:
+    """The answers behind a result; None where it says that there are none.
+
+    Raises:
+        EvaluationError: the file is absent, damaged, or does not fit the result.
+    """
+    name = result.data.get("predictions")
+    if name is None or result.path is None:
+        return None
+    # The name comes from a file that anybody may have written: nothing outside its folder is read.
+    if not isinstance(name, str) or PurePosixPath(name).name != name or "\\" in name:
+        raise EvaluationError(f"{result.place}: the name of its predictions is no plain file name")
+    where = f"the predictions of {result.place} ({name})"
+    kind, groups = _labels(result, where)
+    try:
+        with np.load(result.path.with_name(name), allow_pickle=False) as file:
+            ids, scores, targets = (file[key] for key in ("ids", "scores", "targets"))
+    except FileNotFoundError as error:
+        raise EvaluationError(f"{where} are not there; details of it are left out") from error
+    except _UNREADABLE as error:
+        raise EvaluationError(f"{where} cannot be read ({_words(error)})") from error
+    found = Predictions(ids, scores, targets, kind, groups)
+    _check(found, where)
+    return found
+
+
+def _words(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:120]
+
+
+def _labels(result: Result, where: str):
+    labels = result.section("task").get("labels")
+    groups = labels.get("groups") if isinstance(labels, dict) else None
+    kind = labels.get("kind") if isinstance(labels, dict) else None
+    if (
+        kind not in KINDS
+        or not isinstance(groups, dict)
+        or not groups
+        or not all(isinstance(names, list) and names for names in groups.values())
+        or (kind != "slots" and len(groups) != 1)
+    ):
+        raise EvaluationError(f"{where} cannot be shown: the result does not list its labels")
+    return kind, tuple((group, tuple(map(str, names))) for group, names in groups.items())
+
+
+def _check(found: Predictions, where: str) -> None:
+    clips, widths = len(found.ids), [len(names) for _, names in found.groups]
+    wanted = (clips, sum(widths) if found.kind == "tags" else len(widths))
+    good = (
+        clips > 0
+        and found.ids.shape == (clips,)
+        and found.ids.dtype.kind == "U"
+        and found.scores.shape == (clips, sum(widths))
+        and found.scores.dtype.kind == "f"
+        and found.targets.shape == wanted
+        and found.targets.dtype.kind == ("f" if found.kind == "tags" else "i")
+        and not np.isnan(found.scores).any()
+    )
+    if good and found.kind != "tags":
+        good = bool((found.targets >= 0).all() and (found.targets < np.array(widths)).all())
+    if not good:
+        raise EvaluationError(f"{where} do not fit its labels; score the task anew")

@@ -1,0 +1,280 @@
+"""Results from disk, checked and cleaned: whoever wrote them, a report must be able to show them.
+
+Every text is freed of control characters, so that nothing moves the cursor of a terminal, reverses
+the direction of a line, or cannot be written as UTF-8. What is no result becomes a sentence.
+"""
+
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hares_tf.evaluation import results as stored
+from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.evaluation.published import DOMAIN_TASKS, TASKS
+
+SUITES = ("hares", "variant", "mini", "user")
+_MAXIMUM_DEPTH = 20
+# Control characters, lone surrogates, and the marks that turn the direction of a text.
+_UNWANTED = re.compile(
+    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
+)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model on one task.
+
+    Attributes:
+        path: its file, None if it came from memory.
+        place: the path as the reader of a report knows it, "" if it came from memory.
+        model: key of the model: results with equal keys belong in one column.
+        name: of the model.
+        task: id of the task.
+        domain: "environment", "speech" or "music".
+        suite: one of `SUITES`.
+        metric: for example "accuracy".
+        identity: of the protocol; only scores of equal identity may be compared.
+        score: percent.
+        interval: (low, high) of 95%, percent, or None.
+        complete: whether all clips of the task took part.
+        reasons: why it is incomplete, as sentences or phrases.
+        clips: what the result says of its clips, by name (`n_expected`, `n_used`, ...).
+        comparable: equal for results whose scores come from the same question and clips.
+        data: the whole cleaned JSON.
+    """
+
+    path: Path | None
+    place: str
+    model: str
+    name: str
+    task: str
+    domain: str
+    suite: str
+    metric: str
+    identity: str
+    score: float
+    interval: tuple[float, float] | None
+    complete: bool
+    reasons: tuple[str, ...]
+    clips: dict
+    comparable: tuple
+    data: dict = field(repr=False)
+
+    def section(self, name: str) -> dict:
+        """An object of the JSON; empty where the file has none."""
+        return _object(self.data.get(name))
+
+    def number(self, section: str, name: str) -> float | None:
+        """A finite number of an object of the JSON, or None."""
+        return number(self.section(section).get(name))
+
+    @property
+    def finished(self) -> str:
+        """When it was computed, ISO 8601; "" if unknown."""
+        return text(self.section("environment").get("finished_at"))
+
+    @property
+    def milliseconds_per_second(self) -> float | None:
+        """Time of embedding one second of audio; None where all embeddings were in the store."""
+        seconds, audio = (
+            self.number("seconds", "embedding"),
+            self.number("seconds", "audio_seconds"),
+        )
+        embedded = self.number("seconds", "clips_embedded")
+        return 1000 * seconds / audio if seconds and audio and audio > 0 and embedded else None
+
+
+def read(paths: Iterable[str | os.PathLike]) -> tuple[list[Result], list[str]]:
+    """All results in folders and files.
+
+    Args:
+        paths: folders (searched with their sub-folders) and JSON files.
+
+    Returns:
+        The results, and sentences on what was passed over. Of two results of one model, task and
+        protocol identity the later one counts.
+
+    Raises:
+        EvaluationError: nothing is there, a named file is no result, or no result was found at all.
+    """
+    found, problems = [], []
+    paths = [Path(path) for path in paths]
+    for root in paths:
+        if root.is_dir():
+            here = []
+            for path in sorted(root.rglob("*.json")):
+                if path.name.startswith(".") or not path.is_file():
+                    continue
+                try:
+                    here.append(_read_file(path, path.relative_to(root)))
+                except EvaluationError as error:
+                    problems.append(clean(str(error)))
+            found += sorted(here, key=lambda result: _natural(result.name))
+        elif root.exists():
+            found.append(_read_file(root, Path(root.name)))
+        else:
+            raise EvaluationError(
+                f"{root}: no such folder or file; name the --output of hares-evaluate, a folder in "
+                "it, or result files"
+            )
+    if not found:
+        raise EvaluationError(
+            f"there is no result of hares-evaluate in {', '.join(map(str, paths))}"
+            + (f"; of {len(problems)} JSON file(s) the first: {problems[0]}" if problems else "")
+        )
+    kept, replaced = without_duplicates(found)
+    return kept, [*problems, *replaced]
+
+
+def without_duplicates(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
+    """The latest result of each model, task and identity, and sentences on the others."""
+    kept: dict[tuple, Result] = {}
+    problems = []
+    for result in results:
+        key = (result.model, result.suite, result.task, result.identity)
+        other = kept.get(key)
+        if other is None or result.data == other.data:
+            kept.setdefault(key, result)
+            continue
+        newer, older = (result, other) if result.finished > other.finished else (other, result)
+        kept[key] = newer
+        problems.append(
+            f"{result.name} has two results on {result.task} ({result.identity}): "
+            f"{newer.place} is shown, {older.place} is not"
+        )
+    return list(kept.values()), problems
+
+
+def _natural(name: str) -> list:
+    """Order of names in which 9 stands before 10."""
+    # Digits are told by length first; texts and digits alternate, so like meets like.
+    pieces = re.split(r"([0-9]+)", name.casefold())
+    return [(len(piece) if i % 2 else 0, piece) for i, piece in enumerate(pieces)]
+
+
+def _read_file(path: Path, place: Path) -> Result:
+    try:
+        data = stored.read_result(path)
+    except RecursionError as error:
+        raise EvaluationError(f"{path} is not a result of hares-evaluate (too deep)") from error
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be read ({error.strerror or error})") from error
+    if data is None:
+        raise EvaluationError(f"{path} has disappeared")
+    return from_data(data, path, clean(str(place)))
+
+
+def from_data(data: dict, path: Path | None = None, place: str = "") -> Result:
+    """A result from its JSON data, of this schema or an older one.
+
+    Raises:
+        EvaluationError: something that every result has is absent or impossible.
+    """
+    where = place or "a result"
+
+    def need(good: bool, what: str) -> None:
+        if not good:
+            raise EvaluationError(f"{where} is not a result of hares-evaluate ({what})")
+
+    need(isinstance(data, dict), "it is no object")
+    data = clean(data)
+    task, model, protocol, clips = (
+        _object(data.get(name)) for name in ("task", "model", "protocol", "clips")
+    )
+    score = number(data.get("score"))
+    need(score is not None and 0 <= score <= 100, "its score is no number of percent")
+    need(bool(text(task.get("id"))), "it names no task")
+    need(bool(text(model.get("name"))), "it names no model")
+    need(bool(text(protocol.get("identity"))), "it names no protocol")
+    task_id, domain = text(task["id"]), text(task.get("domain"))
+    need(domain in DOMAIN_TASKS, "its task has none of the three domains")
+    suite = text(task.get("suite")) or ("mini" if task_id.startswith("mini_") else "user")
+    need(suite in SUITES, "its task belongs to no known suite")
+    if suite == "hares":
+        need(task_id in TASKS, f"the suite hares has no task {task_id!r}")
+        need(domain == TASKS[task_id].domain, f"{task_id} is a task of another domain")
+    reasons = [text(reason) for reason in _list(data.get("incomplete_because"))]
+    complete = data.get("complete") is True
+    if not complete and not reasons:
+        failed = number(clips.get("n_failed"))
+        reasons = [f"{failed:.0f} clip(s) could not be read" if failed else "no reason is stored"]
+    if not reasons and (absent := number(clips.get("n_missing"))):
+        reasons = [f"{absent:.0f} clip(s) are missing"]
+    return Result(
+        path=path,
+        place=place,
+        model=_model_key(data, model),
+        name=text(model["name"]),
+        task=task_id,
+        domain=domain,
+        suite=suite,
+        metric=text(task.get("metric")) or "score",
+        identity=text(protocol["identity"]),
+        score=score,
+        interval=_interval(data.get("interval")),
+        complete=complete and not reasons,
+        reasons=tuple(reasons),
+        clips=clips,
+        comparable=(
+            *(str(task.get(name)) for name in ("version", "metric", "head")),
+            str(clips.get("manifest_hash")),
+        ),
+        data=data,
+    )
+
+
+def _model_key(data: dict, model: dict) -> str:
+    """Models differ by name, content, and how they are called (windows differ between tasks)."""
+    embeddings = _object(data.get("embeddings"))
+    called = [embeddings.get(name) for name in ("interface", "runtime", "precision")]
+    if _object(data.get("protocol")).get("native_head"):
+        # The model's own classifier is another output of the same model.
+        called[0] = {**_object(called[0]), "output_key": None}
+    return repr((model.get("name"), model.get("fingerprint") or model.get("handle"), called))
+
+
+def _interval(value) -> tuple[float, float] | None:
+    if not isinstance(value, list) or len(value) != 2:
+        return None
+    low, high = map(number, value)
+    return None if low is None or high is None or not 0 <= low <= high <= 100 else (low, high)
+
+
+def number(value) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def text(value, limit: int = 400) -> str:
+    """A text for people: "" for None, cut where it is longer than `limit`."""
+    whole = "" if value is None else str(value)
+    return whole if len(whole) <= limit else whole[: limit - 1] + "…"
+
+
+def _object(value) -> dict:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value) -> list:
+    return value if isinstance(value, list) else []
+
+
+def clean(value, depth: int = 0):
+    """JSON data whose texts have no control characters; what nests too deep is cut."""
+    if isinstance(value, str):
+        return _UNWANTED.sub("\N{REPLACEMENT CHARACTER}", value)
+    if depth > _MAXIMUM_DEPTH:
+        return None
+    if isinstance(value, dict):
+        return {clean(str(key)): clean(entry, depth + 1) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(entry, depth + 1) for entry in value]
+    return value

@@ -1,0 +1,172 @@
+"""The comparison with the paper as text for a terminal, at most 120 columns wide."""
+
+import textwrap
+import unicodedata
+from collections.abc import Sequence
+
+from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.evaluation.report import comparison
+from hares_tf.evaluation.report.reading import from_data, without_duplicates
+
+WIDTH = 120
+_COLUMN = 9  # five letters for a score, four for its marks; or a line of a name
+_NAME = 16
+_LONGEST_NAME = 32
+_HEADER_LINES = 4
+# Of the eleven columns that fit, this many are the paper's where there are many models: as many
+# rows of Table 4 have all twelve scores.
+_PAPER_COLUMNS = 6
+_SHORT = {
+    "Fluent Speech Comm.": "Fluent Speech C.",
+    "NSynth Instrument": "NSynth Instr.",
+    "Environment average": "Environment avg.",
+    "Speech average": "Speech avg.",
+    "Music average": "Music avg.",
+}
+
+
+def compare(results: Sequence, table: int = 4) -> str:
+    """Results beside the rows of one of the paper's tables.
+
+    Args:
+        results: result data as `evaluate` gives it: a list for each model, or one flat list.
+        table: number of the paper's table, one of `published.TABLES`.
+
+    Returns:
+        A table per protocol identity and suite, with what its marks mean.
+
+    Raises:
+        EvaluationError: there are no scores in a table of that number, or no result was given.
+    """
+    paper = comparison.paper_rows([table])
+    flat = [one for entry in results for one in ([entry] if isinstance(entry, dict) else entry)]
+    if not flat:
+        raise EvaluationError("there is no result to compare")
+    found, problems = without_duplicates([from_data(data) for data in flat])
+    parts = [
+        part for one in comparison.tables(found, paper) for part in _panels(one, f"Table {table}")
+    ]
+    if problems:
+        parts.append("\n".join(_wrapped(problem) for problem in problems))
+    return "\n\n".join(parts)
+
+
+def _panels(table: comparison.Table, source: str) -> list[str]:
+    """The table in pieces that fit the width, then what its marks mean."""
+    fit = (WIDTH - _name_width(table)) // _COLUMN
+    # Where not all of the paper's rows fit, those with the highest totals are shown.
+    order = sorted(range(len(table.paper)), key=lambda i: -(table.paper[i].averages["hares"] or 0))
+    paper = sorted(order[: max(_PAPER_COLUMNS, fit - len(table.models))])
+    step = fit - len(paper)
+    notes = comparison.Footnotes()
+    pieces = []
+    for start in range(0, len(table.models), step):
+        ours = range(start, min(start + step, len(table.models)))
+        title = f"{comparison.SUITE_TITLES[table.suite]}, protocol {table.identity}"
+        if len(table.models) > step:
+            title += f", models {start + 1}-{ours.stop} of {len(table.models)}"
+        pieces.append("\n".join([title, *_lines(table, ours, paper, notes, source)]))
+    pieces[-1] += "\n" + _legend(table, paper, notes, source)
+    return pieces
+
+
+def _name_width(table) -> int:
+    longest = max(
+        _columns(_SHORT.get(row.name, row.name)) + 3 * len(row.reasons) for row in table.rows
+    )
+    return min(max(_NAME, longest), _LONGEST_NAME)
+
+
+def _lines(table, ours, paper, notes, source) -> list[str]:
+    paper_names = comparison.paper_names(table.paper)
+    names = [table.names[i] for i in ours] + [paper_names[i] for i in paper]
+    headers = [_header(name.replace("supervised", "superv.")) for name in names]
+    height = max(map(len, headers))
+    first = _name_width(table)
+    lines = []
+    if paper:
+        lines.append(f"{'':{first}}{' ours':<{_COLUMN * len(ours)}} paper, {source}")
+    for level in range(-height, 0):
+        texts = [header[level] if -level <= len(header) else "" for header in headers]
+        lines.append(" " * first + "".join(" " + _left(text, _COLUMN - 1) for text in texts))
+    rule = "-" * first + f" {'-' * (_COLUMN - 1)}" * len(names)
+    lines.append(rule)
+    for row in table.rows:
+        marks = "".join(f"[{mark}]" for mark in notes.marks(row.reasons))
+        name = _left(_SHORT.get(row.name, row.name), first - len(marks)).rstrip() + marks
+        cells = [_cell(row.cells[i], notes) for i in ours]
+        cells += [_number(row.published[i]) for i in paper]
+        lines.append(_left(name, first) + "".join(_left(cell, _COLUMN) for cell in cells))
+        if row.kind != "task" and row is not table.rows[-1]:
+            lines.append(rule)
+    return [line.rstrip() for line in lines]
+
+
+def _cell(cell: comparison.Cell, notes: comparison.Footnotes) -> str:
+    # One mark for all reasons: there is room for four letters.
+    marks = notes.marks(["; ".join(cell.reasons)] if cell.reasons else [])
+    return _number(cell.value) + "*" * cell.best + "".join(f"[{mark}]" for mark in marks)
+
+
+def _number(value: float | None) -> str:
+    return f"{'-' if value is None else format(value, '.1f'):>5}"
+
+
+def _legend(table, paper, notes, source) -> str:
+    said = ["Scores in percent."]
+    if any(cell.best for row in table.rows for cell in row.cells):
+        said.append("* best of ours in the row.")
+    if paper:
+        said.append(
+            f"The paper's numbers are as printed in {source}, by its own protocol; ours are by "
+            f"{table.identity}."
+        )
+    names = comparison.paper_names(table.paper)
+    if hidden := [name for i, name in enumerate(names) if i not in paper]:
+        said.append(f"Left out for width: {', '.join(hidden)}; hares-report shows all.")
+    if comparison.SUITE_NOTES[table.suite]:
+        said.append(comparison.SUITE_NOTES[table.suite])
+    lines = [_wrapped(" ".join(said))]
+    lines += [_wrapped(f"[{i}] {text}", "    ") for i, text in enumerate(notes.texts, start=1)]
+    return "\n".join(lines)
+
+
+def _header(name: str) -> list[str]:
+    """A name in lines that fit a column; the beginning and the end of a long one."""
+    pieces = name.replace("_", "_ ").replace("-", "- ").split()
+    lines, width = [""], _COLUMN - 1
+    for piece in pieces:
+        joined = (
+            lines[-1] + ("" if lines[-1].endswith(("_", "-")) or not lines[-1] else " ") + piece
+        )
+        if _columns(joined) <= width:
+            lines[-1] = joined
+            continue
+        if lines[-1]:
+            lines.append("")
+        for letter in piece:
+            if _columns(lines[-1] + letter) > width:
+                lines.append("")
+            lines[-1] += letter
+    if len(lines) > _HEADER_LINES:
+        half = _HEADER_LINES // 2
+        lines = [*lines[:half], "…", *lines[half - _HEADER_LINES + 1 :]]
+    return lines
+
+
+def _wrapped(line: str, indent: str = "") -> str:
+    return textwrap.fill(line, WIDTH, subsequent_indent=indent)
+
+
+def _columns(line: str) -> int:
+    """Columns of a terminal that a text takes: wide letters take two, accents none."""
+    return sum(
+        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
+        for c in line
+    )
+
+
+def _left(line: str, width: int) -> str:
+    while _columns(line) > width:
+        line = line[:-2] + "…"
+    return line + " " * (width - _columns(line))
