@@ -1,0 +1,146 @@
+"""The embedding phase of several tasks, handed out to workers."""
+
+import importlib.util
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hares_tf.evaluation.distributed import local_pool
+from hares_tf.evaluation.distributed.shards import (
+    SHARD_ITEMS,
+    Shard,
+    Target,
+    cut,
+    handle_for_workers,
+    shard_size,
+)
+from hares_tf.evaluation.embedding import Item
+from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.evaluation.prepared import Selection
+from hares_tf.evaluation.progress import Progress
+from hares_tf.hub import loader
+
+LOCAL = "local"
+
+
+def embed(
+    module: loader.LocatedModule,
+    evaluations: Sequence,
+    *,
+    runner: str = LOCAL,
+    workers: int | None = None,
+    beam_options: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> dict[str, dict[str, str]]:
+    """Embeds what is missing for several tasks of one model, on several processes or machines.
+
+    The store then holds what a single process would have put there. An item may stand in another
+    batch than there, so its numbers agree as far as those of the encoder do not depend on the rest
+    of a batch and on the number of threads: exactly for most functions of NumPy, to the last bits
+    of float32 for TensorFlow's matrix products.
+
+    Args:
+        module: the model.
+        evaluations: `TaskEvaluation`s of it.
+        runner: "local", processes of this machine; else the name of an Apache Beam runner. Its
+            workers must reach module, audio and store under the paths that they have here.
+        workers: processes of the local pool; default: one for every four cores, at least two.
+        beam_options: further options of the pipeline, each "--key=value".
+        progress: takes the progress.
+
+    Returns:
+        Why clips could not be read, by task and clip id; a task without failures has {}.
+
+    Raises:
+        EvaluationError, HubError: something the user can fix; what was embedded is kept.
+    """
+    _check_choices(runner, workers, beam_options)
+    jobs, wanted = _missing(module, evaluations)
+    total = sum(len(items) for _, items in jobs)
+    failed: dict[Path, dict[str, str]] = {}
+    if total:
+        names = [one.task.id for one in evaluations]
+        name = names[0] if len(names) == 1 else f"{len(names)} tasks"
+        with (progress or Progress()).phase(name, "embedding", total, "clip") as bar:
+
+            def on_done(shard: Shard, failures: dict[str, str]) -> None:
+                failed.setdefault(shard.target.directory, {}).update(failures)
+                bar.update(len(shard.items))
+
+            if runner == LOCAL:
+                workers = workers or local_pool.default_workers()
+                local_pool.run([*cut(jobs, shard_size(total, workers))], workers, on_done)
+            else:
+                from hares_tf.evaluation.distributed import beam_pipeline
+
+                store = jobs[0][0].directory.parent
+                shards = [*cut(jobs, SHARD_ITEMS)]
+                beam_pipeline.run(shards, store, runner, beam_options, on_done)
+    return _by_clip(evaluations, wanted, failed)
+
+
+def _check_choices(runner: str, workers: int | None, beam_options: Sequence[str]) -> None:
+    if workers is not None and workers < 1:
+        raise EvaluationError(f"--workers must be at least 1, not {workers}")
+    if runner == LOCAL:
+        if beam_options:
+            raise EvaluationError("--beam_options need a Beam runner: add --runner=DirectRunner")
+        return
+    if workers is not None:
+        raise EvaluationError(
+            "--workers is for the local pool; a Beam runner has options of its own, for example "
+            "--beam_options=--direct_num_workers=4"
+        )
+    if importlib.util.find_spec("apache_beam") is None:
+        raise EvaluationError(
+            f"--runner={runner} needs Apache Beam: pip install hares-tf[beam]; without it, "
+            "--runner=local uses the cores of this machine"
+        )
+
+
+def _missing(
+    module: loader.LocatedModule, evaluations: Sequence
+) -> tuple[list[tuple[Target, list[Item]]], list[tuple[str, Path, Selection]]]:
+    """What to embed, by target, and which selections of which task want it.
+
+    What several tasks miss is embedded once.
+    """
+    handle = handle_for_workers(module)
+    jobs: dict[Path, tuple[Target, dict[str, Item]]] = {}
+    wanted = []
+    for evaluation in evaluations:
+        selections = evaluation.selections()
+        for plan, space, items in evaluation.missing(selections):
+            if space.description["model"] is None:
+                raise EvaluationError(
+                    f"{module.handle} has no attribute `fingerprint` (a text that changes with "
+                    "what it computes), so nothing of it can be kept in the store; give it one"
+                )
+            directory = Path(os.path.abspath(space.directory))
+            target = Target(handle, plan, directory, space.description)
+            _, found = jobs.setdefault(directory, (target, {}))
+            found.update((item.key, item) for item in items)
+            wanted += [
+                (evaluation.task.id, directory, selection)
+                for selection in selections.values()
+                if selection.plan == plan
+            ]
+    return [(target, [*items.values()]) for target, items in jobs.values() if items], wanted
+
+
+def _by_clip(
+    evaluations: Sequence,
+    wanted: Sequence[tuple[str, Path, Selection]],
+    failed: dict[Path, dict[str, str]],
+) -> dict[str, dict[str, str]]:
+    """Failures by task and clip id, from failures by space and key."""
+    failures: dict[str, dict[str, str]] = {one.task.id: {} for one in evaluations}
+    for task, directory, selection in wanted:
+        if reasons := failed.get(directory):
+            clips = selection.prepared.manifest.clips
+            failures[task] |= {
+                clips[i].id: reasons[item.key]
+                for i, item in zip(selection.clips, selection.items, strict=True)
+                if item.key in reasons
+            }
+    return failures
