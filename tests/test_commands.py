@@ -5,11 +5,17 @@ import sys
 
 import pytest
 
-from hares_tf.evaluation import check_handle
+from hares_tf.evaluation import check_data, check_handle, report_command
 from hares_tf.evaluation import command as evaluate_command
 from hares_tf.hub import command as export_command
 
-COMMANDS = {"evaluate": evaluate_command, "export": export_command, "check": check_handle}
+COMMANDS = {
+    "evaluate": evaluate_command,
+    "export": export_command,
+    "check": check_handle,
+    "data": check_data,
+    "report": report_command,
+}
 
 
 @pytest.mark.parametrize("script", ["export_hub.py", "benchmarks/hares.py"])
@@ -26,7 +32,7 @@ def test_help_names_every_flag_with_a_sentence(command, capsys):
     assert command.main(["--help"]) == 0
     text = capsys.readouterr().out
     flag_values = command.define_flags()
-    assert len(list(flag_values)) >= 8
+    assert len(list(flag_values)) >= 6
     for name in flag_values:
         assert f"\n  --{name}" in text
     assert "repeat this option" not in text and "<fast>" not in text
@@ -41,6 +47,9 @@ def test_help_names_every_flag_with_a_sentence(command, capsys):
         ("evaluate", ["--handle=/no/such/module"], ["/no/such/module", "no such folder"]),
         ("evaluate", ["--handle=x", "stray"], ["unexpected", "stray"]),
         ("evaluate", ["--handle=x", "--sample_rate=much"], ["sample_rate", "much"]),
+        ("evaluate", ["--handle=x", "--views=many"], ["views", "online"]),
+        ("data", ["--tasks=esc5"], ["esc50"]),
+        ("report", ["/no/such/folder"], ["/no/such/folder"]),
         ("check", [], ["--handle"]),
         ("check", ["--handle=/no/such/module"], ["no such folder"]),
         ("export", [], ["--model", "slowfast_nfnet_f0"]),

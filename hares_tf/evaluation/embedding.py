@@ -4,20 +4,19 @@ import collections
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
-import soundfile
 
-from hares_tf.audio import AudioError, load_audio
+from hares_tf.audio import AudioError
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.handle import Encoder
 from hares_tf.evaluation.store import ShardWriter
-from hares_tf.evaluation.tasks import Clip
-from hares_tf.evaluation.windows import tile
+from hares_tf.evaluation.tasks.sound import Sound
+from hares_tf.evaluation.windows import Plan, cut, window_samples
 
 # Raise it when decoding, resampling or windowing changes what a model hears.
-PREPROCESSING_VERSION = 1
+PREPROCESSING_VERSION = 2
 # A batch holds this much audio whatever the window length: 16 windows of 3 s.
 BATCH_SECONDS = 48.0
 # Decoded bytes that may wait for the encoder; a longer recording is decoded alone.
@@ -29,67 +28,95 @@ def batch_size(window_seconds: float) -> int:
     return max(1, round(BATCH_SECONDS / window_seconds))
 
 
-def embed_clips(
-    clips: Sequence[Clip],
-    digests: Sequence[str],
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What is embedded and stored under one key: a clip, or a clip mixed with others.
+
+    Attributes:
+        key: names it in the store; decides, with the plan, what is heard.
+        sound: the clip's audio.
+        partners: for mixed windows the audio of each window's partner, else empty.
+        shares: for mixed windows the share of the clip itself in each, else empty.
+    """
+
+    key: str
+    sound: Sound
+    partners: tuple[Sound, ...] = ()
+    shares: tuple[float, ...] = ()
+
+    def windows(self, plan: Plan, window: int, sample_rate: int) -> np.ndarray:
+        """Decodes and cuts: `[windows, window]`; raises AudioError."""
+        own = self._cut(self.sound, self.key, plan, window, sample_rate)
+        for number, (partner, share) in enumerate(zip(self.partners, self.shares, strict=True)):
+            key = f"{self.key} {number}"
+            other = self._cut(partner, key, replace(plan, count=1), window, sample_rate)
+            own[number] = share * own[number] + (1 - share) * other[0]
+        return own
+
+    @staticmethod
+    def _cut(sound: Sound, key: str, plan: Plan, window: int, sample_rate: int) -> np.ndarray:
+        waveform = sound.load(sample_rate)
+        return cut(waveform, plan.starts(len(waveform), window, sample_rate, key), window)
+
+
+def embed_items(
+    items: Sequence[Item],
+    plan: Plan,
     encoder: Encoder,
-    window: int,
-    batch: int,
     writer: ShardWriter,
     on_done: Callable[[], None] = lambda: None,
 ) -> dict[str, str]:
-    """Embeds clips and writes their embeddings.
+    """Embeds items and writes their embeddings.
 
     Args:
-        clips, digests: the clips and the digests that name them in the store; each digest once.
-        encoder: the model.
-        window: window length in samples at the encoder's sample rate.
-        batch: windows per call; the last batch is filled up with silence, so that every call has
-            one shape.
-        writer: takes the embeddings, clip by clip.
-        on_done: called after each clip, read or not.
+        items: each key once.
+        plan: the windows of each.
+        encoder: the model. Every call has one shape; the last batch is filled up with silence.
+        writer: takes the embeddings, item by item.
+        on_done: called after each item, read or not.
 
     Returns:
-        Why a clip could not be read, by digest.
+        Why an item could not be read, by key.
 
     Raises:
         EvaluationError: the encoder gives NaN or infinite numbers, or fails; the clip is named.
     """
     failures: dict[str, str] = {}
-    path_of = {digest: clip.path for clip, digest in zip(clips, digests, strict=True)}
-    assembler = _BatchAssembler(encoder, window, batch, path_of.get)
+    where_of = {item.key: item.sound.where for item in items}
+    window = window_samples(plan.seconds, encoder.sample_rate)
+    assembler = _BatchAssembler(encoder, window, batch_size(plan.seconds), where_of.get)
 
     def store(finished) -> None:
-        for digest, embeddings in finished:
+        for key, embeddings in finished:
             if not np.isfinite(embeddings).all():
                 raise EvaluationError(
-                    f"the encoder gives NaN or infinite embeddings for {path_of[digest]}"
+                    f"the encoder gives NaN or infinite embeddings for {where_of[key]}"
                 )
-            writer.add(digest, embeddings)
+            writer.add(key, embeddings)
             on_done()
 
-    for digest, waveform in _decoded(clips, digests, encoder.sample_rate):
-        if isinstance(waveform, AudioError):
-            failures[digest] = str(waveform)
+    for key, windows in _decoded(items, plan, window, encoder.sample_rate):
+        if isinstance(windows, AudioError):
+            failures[key] = str(windows)
             on_done()
             continue
-        store(assembler.add(digest, tile(waveform, window)))
+        store(assembler.add(key, windows))
     store(assembler.finish())
     return failures
 
 
 def _decoded(
-    clips: Sequence[Clip], digests: Sequence[str], sample_rate: int
+    items: Sequence[Item], plan: Plan, window: int, sample_rate: int
 ) -> Iterator[tuple[str, np.ndarray | AudioError]]:
     """Decodes in threads, in order, a bounded way ahead.
 
     Threads do, because libsndfile and soxr release Python's lock. Memory is bounded by the number
-    of clips and by their decoded size, which their headers tell.
+    of items and by their decoded size, which their headers tell.
     """
 
-    def decode(clip: Clip) -> np.ndarray | AudioError:
+    def decode(item: Item) -> np.ndarray | AudioError:
         try:
-            return load_audio(clip.path, sample_rate)
+            return item.windows(plan, window, sample_rate)
         except AudioError as error:
             return error
 
@@ -98,29 +125,19 @@ def _decoded(
     ahead_bytes = 0
     with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
         try:
-            for clip, digest in zip(clips, digests, strict=True):
-                size = _decoded_bytes(clip.path, sample_rate)
+            for item in items:
+                size = item.sound.decoded_bytes(sample_rate)
                 while ahead and (len(ahead) >= 32 * workers or ahead_bytes + size > _AHEAD_BYTES):
                     done, done_size, future = ahead.popleft()
                     ahead_bytes -= done_size
                     yield done, future.result()
-                ahead.append((digest, size, pool.submit(decode, clip)))
+                ahead.append((item.key, size, pool.submit(decode, item)))
                 ahead_bytes += size
             while ahead:
                 done, _, future = ahead.popleft()
                 yield done, future.result()
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def _decoded_bytes(path: Path, sample_rate: int) -> int:
-    """What decoding and resampling a file will hold in memory, by its header; 0 if unreadable."""
-    try:
-        info = soundfile.info(str(path))
-    except (soundfile.SoundFileError, OSError, TypeError, ValueError):
-        # By a path, soundfile believes the ending: TypeError for .raw. `load_audio` has the word.
-        return 0
-    return 4 * round(info.frames * (info.channels + sample_rate / max(1, info.samplerate)))
 
 
 class _BatchAssembler:

@@ -1,76 +1,48 @@
-"""Heads: what is trained on frozen embeddings, and the examples they are trained on."""
+"""What heads share: standardising and the span of the rows; and the linear SVM.
 
-from dataclasses import dataclass
+Embeddings may be an `np.memmap` larger than memory: whatever runs over all rows, here and in the
+other heads, goes block by block.
+"""
 
 import numpy as np
 
+from hares_tf.evaluation.examples import blocks
 
-@dataclass(frozen=True)
-class Head:
-    """What a task may declare.
-
-    Attributes:
-        needs_folds: it is scored by cross-validation over a fold column.
-    """
-
-    needs_folds: bool
-
-
-HEADS = {"linear": Head(needs_folds=False), "svm": Head(needs_folds=True)}
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Embeddings of clips with their labels.
-
-    Attributes:
-        embeddings: float32 `[rows, dim]`, one row a window.
-        rows_per_clip: `[clips]`; the rows of a clip are adjacent, clips in order.
-        labels: `[clips]` class numbers.
-        parts: `[clips]` split or fold of each clip.
-        ids: the clips' names.
-        n_classes: number of classes.
-    """
-
-    embeddings: np.ndarray
-    rows_per_clip: np.ndarray
-    labels: np.ndarray
-    parts: np.ndarray
-    ids: tuple[str, ...]
-    n_classes: int
-
-    def select(self, clips: np.ndarray) -> "Examples":
-        """The examples of a boolean mask over clips."""
-        return Examples(
-            self.embeddings[np.repeat(clips, self.rows_per_clip)],
-            self.rows_per_clip[clips],
-            self.labels[clips],
-            self.parts[clips],
-            tuple(name for name, keep in zip(self.ids, clips, strict=True) if keep),
-            self.n_classes,
-        )
-
-    @property
-    def row_labels(self) -> np.ndarray:
-        """`[rows]` class numbers: every window carries its clip's label."""
-        return np.repeat(self.labels, self.rows_per_clip)
+# Deviations below this share of the mean are what float32 cannot resolve: such a feature is
+# constant.
+_CONSTANT = 1e-7
 
 
 class Standardizer:
     """Zero mean and unit deviation per feature, as fitted; constant features become zero.
 
     Args:
-        embeddings: `[rows, dim]` that fix the mean and deviation (computed in float64).
+        embeddings: float32 `[rows, dim]` that fix the mean and deviation (float64 sums).
     """
 
     def __init__(self, embeddings: np.ndarray):
         from sklearn.preprocessing import StandardScaler
 
-        self._scaler = StandardScaler(copy=False).fit(embeddings)
+        scaler = StandardScaler()
+        # Short blocks: scikit-learn makes several float64 arrays of what it is given.
+        for block in blocks(len(embeddings), 16 * embeddings.shape[1]):
+            scaler.partial_fit(embeddings[block])
+        self._mean, deviation = scaler.mean_, np.sqrt(scaler.var_)
+        constant = deviation <= _CONSTANT * np.abs(self._mean)
+        self._scale = np.where(constant, 0.0, 1 / np.where(constant, 1.0, deviation))
 
-    def __call__(self, embeddings: np.ndarray) -> np.ndarray:
-        """Standardises `[rows, dim]` in place, to save a copy of what may be most of the memory."""
-        return self._scaler.transform(embeddings)
+    def __call__(self, embeddings: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Standardises float32 `[rows, dim]` into `out`; by default in place, to save a copy.
+
+        Returns:
+            `out`.
+        """
+        out = embeddings if out is None else out
+        for block in blocks(len(embeddings), 4 * embeddings.shape[1]):
+            centred = embeddings[block] - self._mean
+            centred *= self._scale
+            out[block] = centred
+        return out
 
 
 def row_space(embeddings: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
@@ -129,9 +101,3 @@ def _class_columns(model, embeddings: np.ndarray, n_classes: int) -> np.ndarray:
     columns = np.full((len(decision), n_classes), -np.inf, decision.dtype)
     columns[:, model.classes_] = decision
     return columns
-
-
-def clip_scores(logits: np.ndarray, rows_per_clip: np.ndarray) -> np.ndarray:
-    """Mean of window logits: `[rows, classes]` -> `[clips, classes]`."""
-    starts = np.concatenate([[0], np.cumsum(rows_per_clip)[:-1]])
-    return np.add.reduceat(logits, starts, axis=0) / rows_per_clip[:, None]

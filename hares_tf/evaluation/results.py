@@ -1,7 +1,16 @@
 """Results on disk: one JSON per model and task, with everything needed to trust or redo it.
 
-OUTPUT/PROTOCOL/NAME-HASH/TASK.json        HASH: the first 12 digits of the model's content hash
-OUTPUT/PROTOCOL/NAME-HASH-FLAGS/TASK.json  where flags changed how the model is called
+OUTPUT/PROTOCOL/NAME-HASH/TASK.json             HASH: 12 digits of the model's content hash
+OUTPUT/PROTOCOL/NAME-HASH-FLAGS/TASK.json       where flags changed how the model is called
+OUTPUT/PROTOCOL-OPTIONS/...                     where options make scores stand apart (`K=16`)
+OUTPUT/PROTOCOL/.../TASK.predictions.npz        what the head said of every test clip
+
+Schema 2 of the JSON. `score` and `interval` (95%, bootstrap over test clips) in percent;
+`complete`, and if not, `incomplete_because`; `task`, the declaration with its labels; `protocol`,
+whose `identity` decides which scores may be compared; `clips`, how many there should be, were read,
+failed; `model`; `embeddings`, what they depend on; `seconds`; `environment`.
+
+The predictions hold `ids`, `scores` `[clips, width]` and `targets` (see `Labels.targets`).
 """
 
 import datetime
@@ -16,11 +25,13 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
+
 from hares_tf import __version__
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.files import atomic_file
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "scipy", "soundfile", "soxr")
 
 
@@ -36,7 +47,7 @@ def result_path(
 
     Args:
         output: the results folder.
-        protocol: the protocol's name.
+        protocol: the protocol's folder.
         model_name: any text.
         fingerprint: the model's content hash, or None.
         flags: what flags say about how the model is called; empty if nothing.
@@ -77,6 +88,17 @@ def write_result(path: Path, result: dict) -> None:
     """Writes a result; the file appears whole or not at all."""
     with atomic_file(path) as temporary:
         temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def predictions_path(path: Path) -> Path:
+    """Where the predictions of the result at `path` stand."""
+    return path.with_suffix(".predictions.npz")
+
+
+def write_predictions(path: Path, ids: np.ndarray, scores: np.ndarray, targets: np.ndarray) -> None:
+    """Writes what a head said of every test clip; the file appears whole or not at all."""
+    with atomic_file(path) as temporary, open(temporary, "wb") as file:
+        np.savez_compressed(file, ids=ids, scores=scores.astype(np.float32), targets=targets)
 
 
 def environment() -> dict:

@@ -17,10 +17,11 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 import time
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,9 @@ from hares_tf.files import atomic_file
 
 SHARD_BYTES = 64 * 2**20
 SHARD_SECONDS = 30.0
+# Of a row's number within a shard: far more rows than a shard of 64 MB has.
+_BITS = 24
+_ROWS_MASK = 2**_BITS - 1
 
 
 class EmbeddingStore:
@@ -41,12 +45,18 @@ class EmbeddingStore:
 
     def __init__(self, root: str | os.PathLike):
         self.root = Path(root)
+        self._spaces: dict[str, EmbeddingSpace] = {}
 
     def space(self, description: dict) -> "EmbeddingSpace":
         """The embeddings that depend on exactly `description` (JSON data)."""
         text = json.dumps(description, sort_keys=True)
         name = hashlib.sha256(text.encode()).hexdigest()[:32]
-        return EmbeddingSpace(self.root / name, description)
+        if name in self._spaces:
+            self._spaces[name].refresh()
+        else:
+            # Opening reads and checks every shard: once is enough.
+            self._spaces[name] = EmbeddingSpace(self.root / name, description)
+        return self._spaces[name]
 
 
 class EmbeddingSpace:
@@ -55,7 +65,10 @@ class EmbeddingSpace:
     def __init__(self, directory: Path, description: dict):
         self.directory = directory
         self.description = description
-        self._where: dict[str, tuple[Path, int, int]] = {}
+        # Shard, first row and number of rows of every key, packed into one number: a task has
+        # hundreds of thousands of keys.
+        self._where: dict[str, int] = {}
+        self._shards: list[Path] = []
         self._read_indexes: set[str] = set()
         self.refresh()
 
@@ -80,14 +93,19 @@ class EmbeddingSpace:
 
     def _read_index(self, index: Path) -> None:
         data = index.with_suffix(".npy")
+        number = len(self._shards)
         try:
             shard = json.loads(index.read_text(encoding="utf-8"))
-            clips = {digest: (data, start, stop) for digest, start, stop in shard["clips"]}
+            # Interned, keys are the same objects as the digests that ask for them.
+            clips = {
+                sys.intern(key): _pack(number, start, stop) for key, start, stop in shard["clips"]
+            }
             # A power cut can leave a renamed index beside data that never reached the disk.
             whole = _checksum(data) == shard["crc32"]
         except (OSError, ValueError, KeyError, TypeError):
             return
         if whole:
+            self._shards.append(data)
             self._where.update(clips)
 
     def __contains__(self, digest: str) -> bool:
@@ -95,29 +113,38 @@ class EmbeddingSpace:
 
     def rows(self, digests: Sequence[str]) -> list[int]:
         """The number of windows of each clip."""
-        return [stop - start for _, start, stop in (self._where[digest] for digest in digests)]
+        return [self._where[digest] & _ROWS_MASK for digest in digests]
 
-    def gather(self, digests: Sequence[str]) -> np.ndarray:
-        """Embeddings of the clips, one after another: float32 `[sum of windows, dim]`.
+    def gather(
+        self,
+        keys: Sequence[str],
+        allocate: Callable[[int, int], np.ndarray] = lambda n, dim: np.empty((n, dim), np.float32),
+    ) -> np.ndarray:
+        """Embeddings of several keys, one after another: float32 `[sum of windows, dim]`.
+
+        Args:
+            keys: each may come more than once.
+            allocate: gives the matrix to fill, by its shape.
 
         Raises:
-            KeyError: a clip was never embedded.
+            KeyError: a key was never embedded.
         """
-        counts = self.rows(digests)
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        by_shard: dict[Path, list[int]] = {}
-        for position, digest in enumerate(digests):
-            by_shard.setdefault(self._where[digest][0], []).append(position)
-        result = None
-        for path, positions in by_shard.items():
-            shard = np.load(path, mmap_mode="r", allow_pickle=False)
-            if result is None:
-                result = np.empty((offsets[-1], shard.shape[1]), np.float32)
-            for position in positions:
-                _, start, stop = self._where[digests[position]]
-                result[offsets[position] : offsets[position + 1]] = shard[start:stop]
-        if result is None:
+        if not len(keys):
             raise KeyError("no clips were asked for")
+        offsets = np.concatenate([[0], np.cumsum(self.rows(keys))])
+        packed = np.array([self._where[key] for key in keys], np.uint64)
+        shards = packed >> np.uint64(2 * _BITS)
+        starts = (packed >> np.uint64(_BITS)) & np.uint64(_ROWS_MASK)
+        result = None
+        for number in np.unique(shards):
+            path = self._shards[number]
+            # A plain array over the map: slicing a memmap object itself is several times slower.
+            shard = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            if result is None:
+                result = allocate(int(offsets[-1]), shard.shape[1])
+            for position in np.flatnonzero(shards == number):
+                start, first, last = int(starts[position]), *offsets[position : position + 2]
+                result[first:last] = shard[start : start + last - first]
         return result
 
     @contextlib.contextmanager
@@ -133,6 +160,13 @@ class EmbeddingSpace:
         finally:
             writer.flush()
             self.refresh()
+
+
+def _pack(shard: int, start: int, stop: int) -> int:
+    """One number for a place; raises ValueError for rows that no shard holds."""
+    if not 0 <= start < stop < _ROWS_MASK:
+        raise ValueError(f"rows {start} to {stop}")
+    return shard << 2 * _BITS | start << _BITS | (stop - start)
 
 
 def _checksum(path: Path) -> int:

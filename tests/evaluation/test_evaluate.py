@@ -10,6 +10,7 @@ import soundfile
 from hares_tf.audio import AudioError, decode
 from hares_tf.evaluation import EvaluationError, Interface, command, evaluate
 from hares_tf.evaluation import embedding as embedding_phase
+from hares_tf.evaluation.tasks import sound
 from hares_tf.hub import loader
 
 TOML = """
@@ -75,7 +76,7 @@ def _forbid_work(monkeypatch):
 
     monkeypatch.setattr(loader, "load", forbidden)
     monkeypatch.setattr(decode, "load_audio", forbidden)
-    monkeypatch.setattr(embedding_phase, "load_audio", forbidden)
+    monkeypatch.setattr(sound, "load_audio", forbidden)
 
 
 def test_a_finished_result_opens_neither_audio_nor_model(folder, statistics_module, monkeypatch):
@@ -170,7 +171,7 @@ def test_functions_are_cached_only_with_a_fingerprint(folder, monkeypatch, capsy
     monkeypatch.syspath_prepend(folder)
     handle = "python:plug_in_for_evaluate:spectrum"
     for _ in range(2):
-        result = _evaluate(folder, handle, progress=True)
+        result = _evaluate(folder, handle, progress="bar")
         assert result["score"] == 100.0 and result["seconds"]["clips_embedded"] == 24
         assert result["model"]["fingerprint"] is None
         assert result["embeddings"]["runtime"] == "python"
@@ -194,14 +195,14 @@ def test_other_flags_are_another_model(folder, statistics_module):
 
 
 def test_an_incomplete_result_is_tried_again(folder, statistics_module, monkeypatch):
-    load = embedding_phase.load_audio
+    load = sound.load_audio
 
     def fails_once(path, rate):
-        if path.name == "low1.wav":
+        if path.endswith("low1.wav"):
             raise AudioError("the network drive is away")
         return load(path, rate)
 
-    monkeypatch.setattr(embedding_phase, "load_audio", fails_once)
+    monkeypatch.setattr(sound, "load_audio", fails_once)
     assert not _evaluate(folder, statistics_module)["complete"]
     monkeypatch.undo()
     again = _evaluate(folder, statistics_module)
@@ -270,7 +271,7 @@ def test_a_foreign_file_in_the_results_is_not_overwritten(folder, statistics_mod
 
 def test_interrupted_between_shards_goes_on(folder, statistics_module, monkeypatch):
     calls = []
-    load = embedding_phase.load_audio
+    load = sound.load_audio
 
     def dies(path, rate):
         calls.append(path)
@@ -278,18 +279,10 @@ def test_interrupted_between_shards_goes_on(folder, statistics_module, monkeypat
             raise MemoryError("the process dies here")
         return load(path, rate)
 
-    monkeypatch.setattr(embedding_phase, "load_audio", dies)
+    monkeypatch.setattr(sound, "load_audio", dies)
     monkeypatch.setattr(embedding_phase, "batch_size", lambda seconds: 2)
     with pytest.raises(MemoryError):
         _evaluate(folder, statistics_module)
     monkeypatch.undo()
     result = _evaluate(folder, statistics_module)
     assert 0 < result["seconds"]["clips_embedded"] < 24 and result["complete"]
-
-
-@pytest.mark.parametrize("task", ["mini_pitch", "mini_keywords", "mini_textures"])
-def test_mini_is_learnable_but_not_trivial(task, statistics_module, tmp_path):
-    """Far above chance for the statistics, and with room above them for an encoder."""
-    result = evaluate(statistics_module, [task], output=tmp_path)[0][0]
-    chance = 100 / result["clips"]["n_labels"]
-    assert 3 * chance < result["score"] < 90

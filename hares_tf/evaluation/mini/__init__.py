@@ -1,0 +1,18 @@
+"""The mini suite: all twelve HARES tasks in miniature, synthetic, generated in code.
+
+They show that the whole path works and let models be compared in a minute; they say nothing about
+real recordings. The files are written once into the cache folder, in the layout of the real data
+sets, and read by the readers of the real tasks; windows, heads and metrics are those of the real
+tasks, too. Every recording is a pure function of the suite's version and its path.
+"""
+
+from hares_tf.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "RANGES": "ranges",
+        "mini_suite": "suite",
+        "mini_task_ids": "suite",
+    },
+)

@@ -1,0 +1,3 @@
+"""Scores that the suite is known to have."""
+
+RANGES: dict[str, tuple[float, float]] = {}

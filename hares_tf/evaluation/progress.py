@@ -1,0 +1,89 @@
+"""Progress on stderr: a live bar on terminals, a line now and then in logs, or JSON lines."""
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+
+MODES = ("bar", "json", "none")
+_SECONDS_BETWEEN_LINES = 2.0
+
+
+class Progress:
+    """Reports the phases of a long computation.
+
+    Args:
+        mode: one of `MODES`. "json" prints one object per line: `{"event": "message", "text"}`,
+            and for phases `{"event": "start" | "progress" | "end", "task", "phase", "unit", "done",
+            "total", "seconds", "remaining_seconds"}`.
+    """
+
+    def __init__(self, mode: str = "none"):
+        self.mode = mode
+
+    def say(self, text: str) -> None:
+        """A message for people."""
+        if self.mode == "bar":
+            print(text, file=sys.stderr)
+        elif self.mode == "json":
+            self._emit({"event": "message", "text": text.strip()})
+
+    @contextlib.contextmanager
+    def phase(self, task: str, phase: str, total: int, unit: str) -> Iterator["_Phase"]:
+        """A phase of known length; call `update(n)` on what it yields."""
+        if self.mode == "json":
+            yield from self._json_phase(task, phase, total, unit)
+            return
+        from tqdm import tqdm
+
+        # Terminals get a live bar, logs a line now and then.
+        live = sys.stderr.isatty()
+        with tqdm(
+            total=total,
+            desc=f"  {task}: {phase}",
+            unit=unit,
+            mininterval=0.2 if live else 20.0,
+            disable=self.mode == "none",
+            leave=False,
+            delay=0.0 if live else 20.0,
+            dynamic_ncols=True,
+        ) as bar:
+            yield bar
+
+    def _json_phase(self, task: str, phase: str, total: int, unit: str) -> Iterator["_Phase"]:
+        state = _Phase(self, {"task": task, "phase": phase, "unit": unit, "total": total})
+        state.emit("start")
+        yield state
+        state.emit("end")
+
+    def _emit(self, record: dict) -> None:
+        print(json.dumps(record), file=sys.stderr, flush=True)
+
+
+class _Phase:
+    """A phase reported as JSON lines."""
+
+    def __init__(self, progress: Progress, about: dict):
+        self._progress, self._about = progress, about
+        self._done = 0
+        self._started = self._reported = time.monotonic()
+
+    def update(self, n: int = 1) -> None:
+        self._done += n
+        if time.monotonic() - self._reported >= _SECONDS_BETWEEN_LINES:
+            self.emit("progress")
+
+    def emit(self, event: str) -> None:
+        self._reported = time.monotonic()
+        seconds = self._reported - self._started
+        left = self._about["total"] - self._done
+        self._progress._emit(
+            {
+                "event": event,
+                **self._about,
+                "done": self._done,
+                "seconds": round(seconds, 3),
+                "remaining_seconds": round(seconds / self._done * left, 1) if self._done else None,
+            }
+        )

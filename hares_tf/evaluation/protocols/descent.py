@@ -1,0 +1,131 @@
+"""The heads that the paper trains by Adam, on cached or freshly embedded windows."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hares_tf.evaluation.adam import AdamConfig, scale_warning, train_heads
+from hares_tf.evaluation.examples import Examples, matrix
+from hares_tf.evaluation.heads import Standardizer
+from hares_tf.evaluation.protocols.base import Options, Outcome, Work
+from hares_tf.evaluation.sampling import EmbeddingFeed, StepSampler
+from hares_tf.evaluation.tasks.declaration import Task
+
+# Appendix A, AudioSet: "one hidden layer with 512 hidden units".
+HIDDEN_UNITS = 512
+# Appendix A: the learning rate rises over 5k steps. A shortened training keeps the proportion of
+# the shortest published one (MagnaTagATune, 5k of 20k) at most.
+WARM_UP_STEPS = 5000
+
+
+def descend(
+    task: Task,
+    options: Options,
+    train: Examples,
+    test: Examples,
+    clip_scores: Callable[[np.ndarray, Examples], np.ndarray],
+    work: Work,
+    fold: str,
+) -> Outcome:
+    """Trains one head per seed, all in one pass, and scores them.
+
+    Args:
+        task: its head and schedule.
+        options: number of seeds, scaling, steps.
+        train: training clips; without embeddings where `work.embed_crops` gives them.
+        test: test clips.
+        clip_scores: logits of windows -> scores of clips.
+        work: see `Work`.
+        fold: the name of the fold that is tested, or "".
+
+    Returns:
+        The score is the mean over seeds, the clips' scores are the first seed's.
+    """
+    config = training_config(task, options)
+    sampler = StepSampler(train.rows_per_clip, config.batch, seed=0)
+    warnings = []
+    standardize = None
+    if work.embed_crops is not None:
+        feed = OnlineFeed(work.embed_crops, sampler)
+        identity = "online"
+    else:
+        embeddings = train.embeddings
+        if options.standardize:
+            standardize = Standardizer(embeddings)
+            copy = matrix(*embeddings.shape, train.scratch)
+            embeddings = standardize(embeddings, out=copy)
+        elif warning := scale_warning(embeddings):
+            warnings.append(warning)
+        targets = train.targets
+        feed = EmbeddingFeed(embeddings, targets, sampler)
+        identity = feed.identity
+    checkpoint = work.checkpoint
+    if checkpoint is not None and fold:
+        checkpoint = checkpoint.with_name(checkpoint.name.replace(".head.", f".fold-{fold}.head."))
+    with work.progress.phase(task.id, f"head {fold}".strip(), config.steps, "step") as bar:
+        heads = train_heads(
+            feed,
+            train.labels,
+            train.embeddings.shape[1],
+            config,
+            checkpoint=checkpoint,
+            identity=identity,
+            progress=cumulative(bar),
+        )
+    windows = test.embeddings
+    if standardize is not None:
+        windows = standardize(windows, out=matrix(*windows.shape, test.scratch))
+    found = [clip_scores(logits, test) for logits in heads.logits(windows)]
+    scores = [work.metric(of_seed, test.targets, test.labels) for of_seed in found]
+    return Outcome(
+        scores=found[0],
+        test=test,
+        details={
+            "steps": config.steps,
+            "batch": config.batch,
+            "seed_scores": scores,
+            "seed_deviation": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
+            "warnings": warnings,
+        },
+        score=float(np.mean(scores)),
+    )
+
+
+def training_config(task: Task, options: Options) -> AdamConfig:
+    """The task's schedule, with one head per seed."""
+    steps = options.steps or task.schedule.steps
+    return AdamConfig(
+        steps=steps,
+        batch=task.schedule.batch,
+        warm_up=min(WARM_UP_STEPS, steps // 4),
+        hidden=HIDDEN_UNITS if task.head == "mlp" else 0,
+        seeds=tuple(range(options.seeds)),
+        peak_learning_rates=(2e-4,) * options.seeds,
+        l2=(0.0,) * options.seeds,
+    )
+
+
+class OnlineFeed:
+    """Batches that are embedded when they are asked for, as `adam.train_heads` wants them."""
+
+    def __init__(self, embed_crops: Callable, sampler: StepSampler):
+        self._embed_crops, self._sampler = embed_crops, sampler
+
+    def __call__(self, first_step: int, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
+        _, clips = self._sampler.rows(first_step, n_steps)
+        steps = [
+            self._embed_crops(of_step, first_step + number) for number, of_step in enumerate(clips)
+        ]
+        return np.stack([x for x, _ in steps]), np.stack([y for _, y in steps])
+
+
+def cumulative(bar) -> Callable[[int], None]:
+    """Reports to a bar, which wants increments, from how many steps are done."""
+    done = 0
+
+    def update(steps: int) -> None:
+        nonlocal done
+        bar.update(steps - done)
+        done = steps
+
+    return update

@@ -1,0 +1,75 @@
+"""The hidden-layer head under `fast`: weight decay chosen on held-out clips, short training."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hares_tf.evaluation.adam import AdamConfig, train_heads
+from hares_tf.evaluation.examples import Examples
+from hares_tf.evaluation.heads import Standardizer
+from hares_tf.evaluation.protocols.base import Outcome, Work, first_best, held_out
+from hares_tf.evaluation.protocols.descent import HIDDEN_UNITS, cumulative
+from hares_tf.evaluation.sampling import EmbeddingFeed, StepSampler
+from hares_tf.evaluation.tasks.declaration import Task
+
+# Part of the version of `fast`: Adam on standardised windows, 30 epochs of windows in batches of
+# 256, within bounds that keep tiny sets trained and huge ones short.
+L2 = (1e-3, 1e-4, 1e-5, 1e-6)
+BATCH = 256
+EPOCHS = 30
+FEWEST_STEPS, MOST_STEPS = 300, 20_000
+LEARNING_RATE = 1e-3
+
+
+def choose_and_refit(
+    task: Task,
+    train: Examples,
+    test: Examples,
+    clip_scores: Callable[[np.ndarray, Examples], np.ndarray],
+    work: Work,
+) -> Outcome:
+    """Trains one head per strength in one pass, chooses, trains the chosen one on all clips."""
+    chosen_on, where = held_out(train)
+    fitted, validation = train.select(~chosen_on), train.select(chosen_on)
+    heads, standardize = _train(task, fitted, L2, work)
+    scores = [
+        work.metric(clip_scores(logits, validation), validation.targets, train.labels)
+        for logits in heads.logits(standardize(validation.embeddings))
+    ]
+    best = first_best(scores)
+    del fitted, validation
+    heads, standardize = _train(task, train.select(np.ones(len(train), bool)), L2[best:][:1], work)
+    windows = standardize(test.select(np.ones(len(test), bool)).embeddings)
+    return Outcome(
+        scores=clip_scores(heads.logits(windows)[0], test),
+        test=test,
+        details={
+            "l2": L2[best],
+            "l2_chosen_on": where,
+            "validation_scores": dict(zip(map(str, L2), scores, strict=True)),
+        },
+    )
+
+
+def _train(task: Task, train: Examples, strengths: tuple[float, ...], work: Work):
+    """Heads for some strengths on examples that are standardised in place; and the scaling."""
+    standardize = Standardizer(train.embeddings)
+    rows = len(train.embeddings)
+    steps = int(np.clip(EPOCHS * rows // BATCH, FEWEST_STEPS, MOST_STEPS))
+    config = AdamConfig(
+        steps=steps,
+        batch=BATCH,
+        warm_up=steps // 10,
+        hidden=HIDDEN_UNITS,
+        seeds=(0,) * len(strengths),
+        peak_learning_rates=(LEARNING_RATE,) * len(strengths),
+        l2=strengths,
+    )
+    # Every window counts as a clip of its own: an epoch sees them all.
+    sampler = StepSampler(np.ones(rows, np.int64), BATCH, seed=0)
+    feed = EmbeddingFeed(standardize(train.embeddings), train.row_targets, sampler)
+    with work.progress.phase(task.id, "head", steps, "step") as bar:
+        heads = train_heads(
+            feed, train.labels, train.embeddings.shape[1], config, progress=cumulative(bar)
+        )
+    return heads, standardize
