@@ -39,6 +39,7 @@ demo: $(READY)
 		--output=$(DEMO)/slowfast_nfnet_tiny
 	$(BIN)/hares-evaluate --handle=$(DEMO)/log_mel_statistics \
 		--handle=$(DEMO)/slowfast_nfnet_tiny --tasks=mini --output=$(DEMO)/results
+	$(BIN)/hares-report $(DEMO)/results --output=$(DEMO)/report.html
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow"
@@ -58,7 +59,11 @@ bench: $(BENCH_READY)
 	$(BIN)/python benchmarks/speed/log_mel.py
 	$(BIN)/python benchmarks/speed/embedding.py
 	$(BIN)/python benchmarks/speed/evaluation.py
+	$(BIN)/python benchmarks/speed/store.py
+	$(BIN)/python benchmarks/speed/heads.py
+	$(BIN)/python benchmarks/speed/fast_protocol.py
 	$(BIN)/python benchmarks/speed/memory.py
+	$(BIN)/python benchmarks/speed/memory_growth.py
 
 clean:
 	rm -rf $(DEMO) .pytest_cache .ruff_cache
