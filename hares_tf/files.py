@@ -105,9 +105,9 @@ class DigestCache:
         self._lock = threading.Lock()
         try:
             self._database = self._open()
-        except sqlite3.DatabaseError:
-            # Not a database, or an older table. Operational errors (locked, read-only) too: then
-            # the removal fails as well and the cache stays off.
+        except sqlite3.OperationalError:
+            self._database = None  # locked or read-only: without it digests are computed
+        except sqlite3.DatabaseError:  # not a database
             with contextlib.suppress(OSError):
                 self._path.unlink()
             try:

@@ -272,8 +272,9 @@ def _tasks(names: Sequence[str], data_dir: str | None) -> list[Task]:
         else:
             found.append(name)
     return [
-        load_task(name) if name in known_tasks() else resolve([name], data_dir)[0]
+        task
         for name in dict.fromkeys(found)
+        for task in ([load_task(name)] if name in known_tasks() else resolve([name], data_dir))
     ]
 
 

@@ -96,7 +96,8 @@ def _define_data_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_bool(
         "subset",
         False,
-        "Score what is there of a data set that is not whole; the result is marked incomplete.",
+        "Score what is there of a data set that is not whole, as incomplete; leave out tasks whose "
+        "data set is not there at all.",
         flag_values=values,
     )
     flags.DEFINE_bool(
@@ -230,6 +231,13 @@ def _main(values: flags.FlagValues) -> None:
     for name in ("runner", "workers", "beam_options"):
         if values[name].value and not values.embed_only:
             raise EvaluationError(f"--{name} goes with --embed_only")
+    for name in ("views", "seeds", "steps", "augmentation", "standardize"):
+        if values[name].present and values.protocol != "paper":
+            raise EvaluationError(f"--{name} goes with --protocol=paper")
+    if values.embed_only and values.views == "online":
+        raise EvaluationError(
+            "--views=online embeds crops while a head trains: --embed_only cannot"
+        )
     shared = {
         "protocol": values.protocol,
         "options": _options(values),

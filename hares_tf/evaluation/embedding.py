@@ -17,6 +17,8 @@ from hares_tf.evaluation.windows import Plan, cut, window_samples
 
 # Raise it when decoding, resampling or windowing changes what a model hears.
 PREPROCESSING_VERSION = 2
+# How the failure of an item begins whose own audio is fine.
+PARTNER_UNREADABLE = "it was to be mixed with another clip: "
 # A batch holds this much audio whatever the window length: 16 windows of 3 s.
 BATCH_SECONDS = 48.0
 # Decoded bytes that may wait for the encoder; a longer recording is decoded alone.
@@ -49,7 +51,10 @@ class Item:
         own = self._cut(self.sound, self.key, plan, window, sample_rate)
         for number, (partner, share) in enumerate(zip(self.partners, self.shares, strict=True)):
             key = f"{self.key} {number}"
-            other = self._cut(partner, key, replace(plan, count=1), window, sample_rate)
+            try:
+                other = self._cut(partner, key, replace(plan, count=1), window, sample_rate)
+            except AudioError as error:
+                raise AudioError(f"{PARTNER_UNREADABLE}{error}") from error
             own[number] = share * own[number] + (1 - share) * other[0]
         return own
 
@@ -111,7 +116,7 @@ def _decoded(
     """Decodes in threads, in order, a bounded way ahead.
 
     Threads do, because libsndfile and soxr release Python's lock. Memory is bounded by the number
-    of items and by their decoded size, which their headers tell.
+    of items and by their decoded size, as far as `Sound.decoded_bytes` can tell it.
     """
 
     def decode(item: Item) -> np.ndarray | AudioError:
@@ -138,6 +143,44 @@ def _decoded(
                 yield done, future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def embed_batch(encoder: Encoder, batch: np.ndarray, beginning: str) -> np.ndarray:
+    """Calls an encoder; whatever a foreign module does wrong becomes a sentence.
+
+    Args:
+        encoder: the model.
+        batch: float32 `[batch, samples]`.
+        beginning: what the batch begins with, for the message.
+
+    Returns:
+        float32 `[batch, dim]`.
+
+    Raises:
+        EvaluationError: the encoder fails, or gives another shape.
+    """
+    try:
+        embeddings = encoder.embed(batch)
+    except EvaluationError:
+        raise
+    except Exception as error:  # a foreign module may raise anything
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise EvaluationError(
+            f"the encoder fails on a batch of shape {batch.shape} that begins with {beginning} "
+            f"({type(error).__name__}: {reason[:200]}); if it takes one length only, give "
+            "--window_samples"
+        ) from error
+    wanted = encoder.interface.get("embedding_size")
+    if embeddings.ndim != 2 or len(embeddings) != len(batch) or not embeddings.size:
+        raise EvaluationError(
+            f"the encoder gave shape {embeddings.shape} for a batch of {len(batch)}"
+        )
+    if wanted is not None and embeddings.shape[1] != wanted:
+        raise EvaluationError(
+            f"the encoder gave {embeddings.shape[1]} features for a batch that begins with "
+            f"{beginning}, and {wanted} before"
+        )
+    return embeddings
 
 
 class _BatchAssembler:
@@ -170,19 +213,7 @@ class _BatchAssembler:
             yield from self._run()
 
     def _run(self) -> Iterator[tuple[object, np.ndarray]]:
-        try:
-            embeddings = self._encoder.embed(self._buffer)
-        except Exception as error:  # a foreign module may raise anything
-            reason = (str(error).strip() or repr(error)).splitlines()[0]
-            raise EvaluationError(
-                f"the encoder fails on a batch of shape {self._buffer.shape} that begins with "
-                f"{self._name_of(self._open[0][0])} ({type(error).__name__}: {reason[:200]}); "
-                "if it takes one length only, give --window_samples"
-            ) from error
-        if embeddings.ndim != 2 or len(embeddings) != len(self._buffer) or not embeddings.size:
-            raise EvaluationError(
-                f"the encoder gave shape {embeddings.shape} for a batch of {len(self._buffer)}"
-            )
+        embeddings = embed_batch(self._encoder, self._buffer, self._name_of(self._open[0][0]))
         embeddings = embeddings[: self._filled]
         self._filled = 0
         while len(embeddings) and self._open:

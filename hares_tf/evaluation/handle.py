@@ -74,28 +74,65 @@ def open_encoder(module: loader.LocatedModule, stated: Interface) -> Encoder:
 
 def _function_encoder(module, function: Callable, stated: Interface) -> Encoder:
     """An encoder of any framework: `[batch, samples]` NumPy in, anything like an array out."""
+    for name in ("entry_point", "output_key", "pool", "input_rank"):
+        if getattr(stated, name) is not None:
+            raise EvaluationError(
+                f"--{name} says how a module is called; {module.handle} is a function: write it so "
+                "that it takes [batch, samples] and gives [batch, dim]"
+            )
+
+    def call(batch: np.ndarray) -> np.ndarray:
+        try:
+            output = function(batch)
+            # A copy: what it gave may be a view of the batch, which is used again.
+            return np.array(output, np.float32)
+        except Exception as error:  # a foreign function may raise anything
+            reason = (str(error).strip() or repr(error)).splitlines()[0]
+            raise EvaluationError(
+                f"{module.handle} fails on a batch of shape {batch.shape} "
+                f"({type(error).__name__}: {reason[:200]})"
+            ) from error
 
     def embed(batch: np.ndarray) -> np.ndarray:
-        return np.asarray(function(batch), np.float32)
+        pieces = normalised(fitted(batch, stated.window_samples), stated.normalise)
+        embeddings = call(pieces)
+        if embeddings.ndim != 2 or len(embeddings) != len(pieces):
+            raise EvaluationError(
+                f"{module.handle} gave shape {embeddings.shape} for a batch of {len(pieces)} "
+                "waveforms; it must give [batch, dim]"
+            )
+        return embeddings.reshape(len(batch), -1, embeddings.shape[1]).mean(axis=1)
 
     samples = stated.window_samples or 3 * stated.sample_rate
-    output = embed(np.zeros((2, samples), np.float32))
-    if output.ndim != 2 or len(output) != 2:
-        raise EvaluationError(
-            f"{module.handle} gave shape {output.shape} for a batch of 2 waveforms; it must give "
-            "[batch, dim]"
-        )
-    promised = getattr(function, "embedding_size", output.shape[1])
-    if promised != output.shape[1]:
-        raise EvaluationError(
-            f"{module.handle} states embedding_size {promised} and gives {output.shape[1]}"
-        )
+    size = embed(np.zeros((2, samples), np.float32)).shape[1]
+    promised = getattr(function, "embedding_size", size)
+    if promised != size:
+        raise EvaluationError(f"{module.handle} states embedding_size {promised} and gives {size}")
     interface = {
         **stated.as_data(),
         "entry_point": module.handle.rsplit(":", 1)[-1],
-        "embedding_size": output.shape[1],
+        "embedding_size": size,
     }
     return Encoder(embed, stated.sample_rate, interface)
+
+
+def fitted(batch: np.ndarray, length: int | None) -> np.ndarray:
+    """`[batch, samples]` -> `[batch * tiles, length]`, zero-padded at the end."""
+    if length is None:
+        return batch
+    tiles = max(1, -(-batch.shape[1] // length))
+    return np.pad(batch, [(0, 0), (0, tiles * length - batch.shape[1])]).reshape(-1, length)
+
+
+def normalised(waveforms: np.ndarray, kind: str | None) -> np.ndarray:
+    """Each waveform as `Interface.normalise` says."""
+    if kind == "standard":
+        deviation = np.maximum(waveforms.std(axis=1, keepdims=True), 1e-7)
+        return (waveforms - waveforms.mean(axis=1, keepdims=True)) / deviation
+    if kind == "peak_quarter":
+        peak = np.maximum(np.abs(waveforms).max(axis=1, keepdims=True), 1e-7)
+        return 0.25 * waveforms / peak
+    return waveforms
 
 
 def in_words(interface: dict) -> str:

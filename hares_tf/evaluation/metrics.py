@@ -84,8 +84,8 @@ def _average_precisions(scores, targets, labels: Labels) -> dict[str, float]:
     occur = np.flatnonzero(present.any(axis=0))
     if not occur.size:
         raise EvaluationError(
-            "no scored clip has a tag, so average precision does not exist: check the labels of "
-            "the test clips"
+            "none of the clips to score has a tag, so average precision does not exist: check "
+            "their labels"
         )
     found = {}
     for tag in occur:
@@ -93,19 +93,6 @@ def _average_precisions(scores, targets, labels: Labels) -> dict[str, float]:
         ranks = np.unique(scores[:, tag], return_inverse=True)[1]
         found[labels.names[tag]] = 100.0 * float(average_precision_score(present[:, tag], ranks))
     return found
-
-
-def confusion(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Counts `[classes, classes]`: of the class in the row, answers of the class in the column.
-
-    Args:
-        scores: `[clips, classes]`.
-        targets: `[clips]` or `[clips, 1]` class numbers.
-    """
-    _check(scores)
-    classes = scores.shape[1]
-    pairs = targets.reshape(-1).astype(np.int64) * classes + np.argmax(scores, axis=1)
-    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
 def _check(scores: np.ndarray) -> None:

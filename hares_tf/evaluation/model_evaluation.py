@@ -1,24 +1,18 @@
 """One model on several tasks: the order of work of an evaluation."""
 
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from hares_tf.evaluation import embedding, handle, preview, results
-from hares_tf.evaluation.examples import Examples
+from hares_tf.evaluation import handle, preview, results
 from hares_tf.evaluation.interface import Interface
-from hares_tf.evaluation.metrics import METRICS
-from hares_tf.evaluation.online import OnlineCrops
-from hares_tf.evaluation.prepared import PreparedTask, Selection, clip_counts, select
+from hares_tf.evaluation.prepared import PreparedTask
 from hares_tf.evaluation.progress import Progress
-from hares_tf.evaluation.protocols import NativeHead, Protocol, Work
-from hares_tf.evaluation.store import EmbeddingSpace, EmbeddingStore
-from hares_tf.evaluation.windows import Plan
+from hares_tf.evaluation.protocols import NativeHead, Protocol
+from hares_tf.evaluation.store import EmbeddingStore
+from hares_tf.evaluation.task_evaluation import TaskEvaluation
 from hares_tf.files import DigestCache
 from hares_tf.hub import loader
 
@@ -97,11 +91,13 @@ class ModelEvaluation:
             progress=self._progress,
         )
 
-    def _task_evaluation(self, prepared: PreparedTask) -> "TaskEvaluation":
-        interface, protocol = self._interface, self._protocol
+    def _task_evaluation(self, prepared: PreparedTask) -> TaskEvaluation:
+        interface, protocol, name = self._interface, self._protocol, prepared.task.id
         if self._native_head is not None and prepared.task.native_head:
-            interface = replace(interface, output_key=self._native_head)
+            if self._module.kind != "python":  # a function has one output, whatever its name
+                interface = replace(interface, output_key=self._native_head)
             protocol = NativeHead(protocol, self._native_head)
+            name += "-native_head"  # beside the score of a trained head
         return TaskEvaluation(
             prepared,
             protocol,
@@ -113,9 +109,10 @@ class ModelEvaluation:
                 self._output,
                 protocol.folder,
                 self._module.name,
+                self._module.handle,
                 self._fingerprint,
                 self._flags,
-                prepared.task.id,
+                name,
             ),
             partial(self._open_encoder, interface),
             self._progress,
@@ -128,264 +125,3 @@ class ModelEvaluation:
             words = handle.in_words(encoder.interface)
             self._progress.say(f"  {words} ({self._interface_source})")
         return self._encoders[interface]
-
-
-class TaskEvaluation:
-    """One model on one task. Arguments as in `ModelEvaluation`, made specific to the task."""
-
-    def __init__(
-        self,
-        prepared: PreparedTask,
-        protocol: Protocol,
-        module: loader.LocatedModule,
-        fingerprint: str | None,
-        interface: Interface,
-        store: EmbeddingStore,
-        path: Path,
-        open_encoder,
-        progress: Progress,
-    ):
-        self.prepared, self.task = prepared, prepared.task
-        self._protocol, self._module, self._fingerprint = protocol, module, fingerprint
-        self._interface, self._store, self._path = interface, store, path
-        self.open_encoder, self._progress = open_encoder, progress
-        self._plans = {
-            "train": protocol.training_plan(self.task),
-            "test": protocol.testing_plan(self.task),
-        }
-        self._key = results.result_key(
-            {
-                "schema": results.SCHEMA_VERSION,
-                "embeddings": self._description(),
-                "task": self.task.declaration(),
-                "labels": prepared.manifest.labels.as_data(),
-                "manifest": prepared.manifest_hash,
-                "incomplete": prepared.incomplete_because,
-                "protocol": [protocol.identity, protocol.options_data()],
-            }
-        )
-
-    def _describe(self, windows: dict) -> dict:
-        """Everything but the clip that an embedding depends on."""
-        return {
-            "model": self._fingerprint,
-            "adapter": handle.ADAPTER_VERSION,
-            "interface": self._interface.as_data(),
-            "runtime": "python" if self._module.kind == "python" else "tensorflow",
-            "precision": "float32",
-            "windows": windows,
-            "preprocessing": embedding.PREPROCESSING_VERSION,
-        }
-
-    def _description(self) -> dict:
-        """What the embeddings of the whole task depend on."""
-        return self._describe({name: plan.as_data() for name, plan in self._plans.items()})
-
-    def finished_before(self) -> dict | None:
-        """The stored result, if it is up to date and nothing failed in it."""
-        stored = results.read_result(self._path)
-        if stored is None or self._fingerprint is None:
-            return None
-        # Failures are tried again: what kept a clip from being read may have passed.
-        if stored["key"] == self._key and not stored["clips"]["failures"]:
-            self._progress.say(
-                f"  {self.task.id}: {stored['score']:.1f} (finished before: {self._path})"
-            )
-            return stored
-        reason = "had failures" if stored["key"] == self._key else "is out of date"
-        self._progress.say(f"  {self.task.id}: the stored result {reason}; scoring anew")
-        return None
-
-    def selections(self) -> dict[str, Selection]:
-        """The clips that are embedded, by what for; one object where it is the same."""
-        folds = self.prepared.manifest.folds
-        train = ["train", "validation"] if self._protocol.uses_validation else ["train"]
-        parts = {"train": None, "test": None} if folds else {"train": train, "test": ["test"]}
-        if folds and self._plans["train"] == self._plans["test"]:
-            both = select(self.prepared, None, self._plans["test"])
-            return {"train": both, "test": both}
-        return {
-            name: select(self.prepared, parts[name], plan) for name, plan in self._plans.items()
-        }
-
-    def missing(
-        self, selections: dict[str, Selection]
-    ) -> Iterator[tuple[Plan, EmbeddingSpace, list[embedding.Item]]]:
-        """What has to be embedded: for each plan its space and the items that are not there."""
-        by_plan: dict[Plan, list[Selection]] = {}
-        for selection in selections.values():
-            by_plan.setdefault(selection.plan, []).append(selection)
-        for plan, some in by_plan.items():
-            if plan.stored:
-                space = self._space(plan)
-                yield plan, space, _missing_items(some, space)
-
-    def _space(self, plan: Plan) -> EmbeddingSpace:
-        return self._store.space(self._describe(plan.as_data()))
-
-    def _embed(self, selections: dict[str, Selection]) -> tuple[dict[str, str], int]:
-        failures: dict[str, str] = {}
-        embedded = 0
-        for plan, space, items in self.missing(selections):
-            if not items:
-                continue
-            encoder = self.open_encoder()
-            with (
-                self._progress.phase(self.task.id, "embedding", len(items), "clip") as bar,
-                space.writer(notes={"interface": encoder.interface}) as writer,
-            ):
-                failed = embedding.embed_items(items, plan, encoder, writer, bar.update)
-            embedded += len(items) - len(failed)
-            clips = self.prepared.manifest.clips
-            failures |= {
-                clips[i].id: failed[item.key]
-                for selection in selections.values()
-                if failed and selection.plan == plan
-                for i, item in zip(selection.clips, selection.items, strict=True)
-                if item.key in failed
-            }
-        return failures, embedded
-
-    def run(self) -> dict:
-        """Embeds, trains, scores, and writes the result."""
-        selections = self.selections()
-        started = time.perf_counter()
-        failures, embedded = self._embed(selections)
-        embedded_at = time.perf_counter()
-        train, test = self._examples(selections)
-        task = self.task
-        self._progress.say(f"  {task.id}: training on {len(train)} clips")
-        metric = METRICS[task.metric]
-        outcome = self._protocol.run(task, train, test, self._work(selections, metric.function))
-        labels = self.prepared.manifest.labels
-        score = outcome.score
-        if score is None:
-            score = metric.function(outcome.scores, outcome.test.targets, labels)
-        scored_labels = metric.scored_labels(outcome.test.targets, labels)
-        incomplete = self._incomplete_because(failures, scored_labels)
-        from hares_tf.evaluation.uncertainty import interval
-
-        result = {
-            "schema": results.SCHEMA_VERSION,
-            "key": self._key,
-            "score": score,
-            "interval": list(interval(outcome.scores, outcome.test.targets, labels, task.metric)),
-            "complete": not incomplete,
-            "incomplete_because": incomplete,
-            "task": {**task.declaration(), "labels": labels.as_data(), "source": task.source},
-            "protocol": {
-                "name": self._protocol.name,
-                "version": self._protocol.version,
-                "identity": self._protocol.identity,
-                "options": self._protocol.options_data(),
-                **outcome.details,
-            },
-            "clips": {
-                **clip_counts(self.prepared, failures),
-                "n_used": self._clips_used(train, test),
-                "n_scored": len(outcome.test),
-                "n_labels_scored": scored_labels,
-            },
-            "model": self._model_record(selections["test"].plan, test.embeddings.shape[1]),
-            "embeddings": self._description(),
-            "seconds": {
-                "embedding": round(embedded_at - started, 6),
-                "head": round(time.perf_counter() - embedded_at, 6),
-                "clips_embedded": embedded,
-            },
-            "predictions": results.predictions_path(self._path).name,
-            "environment": results.environment(),
-        }
-        results.write_predictions(
-            results.predictions_path(self._path),
-            outcome.test.ids,
-            outcome.scores,
-            outcome.test.targets,
-        )
-        results.write_result(self._path, result)
-        self._checkpoint.unlink(missing_ok=True)
-        self._announce(result)
-        return result
-
-    def _examples(self, selections: dict[str, Selection]) -> tuple[Examples, Examples]:
-        scratch = self._store.root / "scratch"
-        test = selections["test"].examples(self._space(self._plans["test"]), scratch)
-        if selections["train"] is selections["test"]:
-            return test, test
-        if not selections["train"].plan.stored:
-            return selections["train"].without_embeddings(test.embeddings.shape[1]), test
-        return selections["train"].examples(self._space(self._plans["train"]), scratch), test
-
-    def _work(self, selections: dict[str, Selection], metric) -> Work:
-        train = selections["train"]
-        crops = None
-        if not train.plan.stored:
-            crops = OnlineCrops(train, self.open_encoder())
-        return Work(
-            metric=metric,
-            progress=self._progress,
-            checkpoint=self._checkpoint if self._fingerprint else None,
-            embed_crops=crops,
-        )
-
-    @property
-    def _checkpoint(self) -> Path:
-        """Hidden, and named by the result's key: another configuration never finds it."""
-        return self._path.with_name(f".{self.task.id}-{self._key[:16]}.head.npz")
-
-    def _incomplete_because(self, failures: dict[str, str], scored_labels: int) -> list[str]:
-        reasons = list(self.prepared.incomplete_because)
-        if failures:
-            reasons.append(f"{len(failures)} clip(s) could not be read")
-        labels = self.prepared.manifest.labels
-        if labels.kind == "tags" and scored_labels < labels.width:
-            reasons.append(f"{labels.width - scored_labels} tag(s) occur in no test clip")
-        return reasons
-
-    @staticmethod
-    def _clips_used(train: Examples, test: Examples) -> int:
-        return len(np.union1d(train.ids, test.ids))
-
-    def _model_record(self, plan: Plan, embedding_size: int) -> dict:
-        card = self._module.card or {}
-        # With all embeddings in the store the model was not loaded; its first run left this.
-        interface = self._space(plan).notes().get("interface", {})
-        return {
-            "name": self._module.name,
-            "handle": self._module.handle,
-            "fingerprint": self._fingerprint,
-            "parameters": card.get("parameters"),
-            "training": card.get("weights"),
-            "embedding_size": embedding_size,
-            "interface": {**self._interface.as_data(), **interface},
-        }
-
-    def _announce(self, result: dict) -> None:
-        say, name, clips = self._progress.say, self.task.id, result["clips"]
-        say(f"  {name}: {result['score']:.1f} ({self._path})")
-        if repeated := clips["n_repeated_across_parts"]:
-            say(f"  {name}: {repeated} recording(s) stand, byte for byte, in two parts")
-        if not np.all(_values(result["protocol"].get("converged", True))):
-            say(f"  {name}: the head did not converge; do not trust this score")
-        for warning in result["protocol"].get("warnings", []):
-            say(f"  {name}: {warning}")
-        for reason in result["incomplete_because"]:
-            say(f"  {name}: INCOMPLETE, {reason}")
-        if failures := clips["failures"]:
-            say(f"  {name}: the first that failed: {next(iter(failures.values()))}")
-
-
-def _missing_items(selections: list[Selection], space: EmbeddingSpace) -> list[embedding.Item]:
-    """Items that a space does not have, each key once."""
-    items = {
-        item.key: item
-        for selection in selections
-        for item in selection.items
-        if item.key not in space
-    }
-    return list(items.values())
-
-
-def _values(value) -> list:
-    """A value, or the values by fold."""
-    return list(value.values()) if isinstance(value, dict) else [value]

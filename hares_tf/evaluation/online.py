@@ -8,7 +8,7 @@ all steps (25.6 million for 400k steps of 64).
 import numpy as np
 
 from hares_tf.audio import AudioError
-from hares_tf.evaluation.embedding import batch_size
+from hares_tf.evaluation.embedding import batch_size, embed_batch
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.handle import Encoder
 from hares_tf.evaluation.prepared import Selection
@@ -63,7 +63,10 @@ class OnlineCrops:
             batch = crops[start : start + size]
             padded = np.zeros((size, self._window), np.float32)
             padded[: len(batch)] = batch
-            found.append(self._encoder.embed(padded)[: len(batch)])
+            embeddings = embed_batch(self._encoder, padded, "crops for training")[: len(batch)]
+            if not np.isfinite(embeddings).all():
+                raise EvaluationError("the encoder gives NaN or infinite embeddings for a crop")
+            found.append(embeddings)
         return np.concatenate(found)
 
     def _crop(self, clip: int, random: np.random.Generator) -> np.ndarray:

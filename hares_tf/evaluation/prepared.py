@@ -11,6 +11,7 @@ from hares_tf.evaluation.embedding import Item
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.examples import Examples, matrix
 from hares_tf.evaluation.mixing import Mixture, louder_targets, mixed_targets, mixtures
+from hares_tf.evaluation.progress import Progress
 from hares_tf.evaluation.store import EmbeddingSpace
 from hares_tf.evaluation.tasks.declaration import Manifest, Places, Task
 from hares_tf.evaluation.windows import Plan
@@ -32,7 +33,9 @@ class PreparedTask:
     incomplete_because: tuple[str, ...] = ()
 
 
-def prepare(task: Task, places: Places, digest_cache: DigestCache, subset: bool) -> PreparedTask:
+def prepare(
+    task: Task, places: Places, digest_cache: DigestCache, subset: bool, progress: Progress
+) -> PreparedTask:
     """Reads and checks the task's manifest, and hashes its clips.
 
     Args:
@@ -40,6 +43,7 @@ def prepare(task: Task, places: Places, digest_cache: DigestCache, subset: bool)
         places: where its data may be.
         digest_cache: digests known from before.
         subset: go on with a part of the data; the result will say so.
+        progress: reports the hashing, which takes hours for the largest data sets.
 
     Raises:
         EvaluationError: the data are not there, malformed, or (unless `subset`) not whole.
@@ -53,16 +57,15 @@ def prepare(task: Task, places: Places, digest_cache: DigestCache, subset: bool)
             "is incomplete"
         )
     _check_parts(task, manifest)
-    # Interned: the store's keys are then the same objects, not copies.
-    digests = list(
-        map(
-            sys.intern,
-            digest_cache.remembered(
-                (clip.sound.where, clip.sound.container, clip.sound.content_digest)
-                for clip in manifest.clips
-            ),
-        )
-    )
+    with progress.phase(task.id, "checking files", len(manifest.clips), "clip") as bar:
+
+        def contents():
+            for clip in manifest.clips:
+                yield clip.sound.where, clip.sound.container, clip.sound.content_digest
+                bar.update()
+
+        # Interned: the store's keys are then the same objects, not copies.
+        digests = list(map(sys.intern, digest_cache.remembered(contents())))
     return PreparedTask(task, manifest, digests, manifest.content_hash(digests), tuple(problems))
 
 

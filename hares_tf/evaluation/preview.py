@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hares_tf.audio import AudioError
-from hares_tf.evaluation.embedding import Item, batch_size
+from hares_tf.evaluation.embedding import Item, batch_size, embed_batch
 from hares_tf.evaluation.handle import Encoder
 from hares_tf.evaluation.progress import Progress
 from hares_tf.evaluation.windows import Plan, window_samples
@@ -97,9 +97,9 @@ def _encoder_speed(encoder: Encoder, seconds: float) -> tuple[float, int]:
     """Seconds a window, from the second batch (the first prepares), and the embedding's size."""
     window = window_samples(seconds, encoder.sample_rate)
     batch = np.zeros((batch_size(seconds), window), np.float32)
-    encoder.embed(batch)
+    embed_batch(encoder, batch, "silence")
     started = time.perf_counter()
-    embeddings = encoder.embed(batch)
+    embeddings = embed_batch(encoder, batch, "silence")
     return (time.perf_counter() - started) / len(batch), embeddings.shape[1]
 
 

@@ -5,8 +5,9 @@ OUTPUT/PROTOCOL/NAME-HASH-FLAGS/TASK.json       where flags changed how the mode
 OUTPUT/PROTOCOL-OPTIONS/...                     where options make scores stand apart (`K=16`)
 OUTPUT/PROTOCOL/.../TASK.predictions.npz        what the head said of every test clip
 
-Schema 2 of the JSON. `score` and `interval` (95%, bootstrap over test clips) in percent;
-`complete`, and if not, `incomplete_because`; `task`, the declaration with its labels; `protocol`,
+Schema 2 of the JSON. `score` and `interval` (95%, bootstrap over test clips) in percent
+(the interval that of the first seed's head, where the score is the mean of several); `complete`,
+and if not, `incomplete_because`; `task`, the declaration with its labels; `protocol`,
 whose `identity` decides which scores may be compared; `clips`, how many there should be, were read,
 failed; `model`; `embeddings`, what they depend on; `seconds`; `environment`.
 
@@ -39,6 +40,7 @@ def result_path(
     output: str | os.PathLike,
     protocol: str,
     model_name: str,
+    handle: str,
     fingerprint: str | None,
     flags: dict,
     task_id: str,
@@ -49,18 +51,20 @@ def result_path(
         output: the results folder.
         protocol: the protocol's folder.
         model_name: any text.
+        handle: tells models apart that have no fingerprint.
         fingerprint: the model's content hash, or None.
         flags: what flags say about how the model is called; empty if nothing.
         task_id: the task's.
     """
     parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", model_name) or "model"]
-    parts.append(fingerprint[:12] if fingerprint else "no-fingerprint")
+    # Functions of one name in two modules are two models.
+    parts.append(fingerprint[:12] if fingerprint else f"unknown-{result_key(handle)[:6]}")
     if flags:
         parts.append(result_key(flags)[:6])
     return Path(output) / protocol / "-".join(parts) / f"{task_id}.json"
 
 
-def result_key(ingredients: dict) -> str:
+def result_key(ingredients: dict | str) -> str:
     """SHA-256 of everything that decides a score; a stored result with this key is up to date."""
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 
@@ -73,8 +77,8 @@ def read_result(path: Path) -> dict | None:
     """
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(result, dict) or "key" not in result or "score" not in result:
-            raise ValueError("it has no key or score")
+        if not isinstance(result, dict) or not {"schema", "key", "score"} <= set(result):
+            raise ValueError("it has no schema, key or score")
         return result
     except FileNotFoundError:
         return None
@@ -95,10 +99,17 @@ def predictions_path(path: Path) -> Path:
     return path.with_suffix(".predictions.npz")
 
 
-def write_predictions(path: Path, ids: np.ndarray, scores: np.ndarray, targets: np.ndarray) -> None:
-    """Writes what a head said of every test clip; the file appears whole or not at all."""
+def write_predictions(
+    path: Path, key: str, ids: np.ndarray, scores: np.ndarray, targets: np.ndarray
+) -> None:
+    """Writes what a head said of every test clip; the file appears whole or not at all.
+
+    It carries the key of its result: a kill may leave it beside an older one.
+    """
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, ids=ids, scores=scores.astype(np.float32), targets=targets)
+        np.savez_compressed(
+            file, key=np.array(key), ids=ids, scores=scores.astype(np.float32), targets=targets
+        )
 
 
 def environment() -> dict:

@@ -1,10 +1,11 @@
 """The steps of an evaluation, in order: handle, clips, embeddings, head, score, result."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.evaluation.errors import DataAbsentError, EvaluationError
 from hares_tf.evaluation.interface import Interface
 from hares_tf.evaluation.model_evaluation import ModelEvaluation
 from hares_tf.evaluation.prepared import PreparedTask, prepare
@@ -43,7 +44,8 @@ def evaluate(
         data_dir: where the data sets are, and the root of the manifests of task files; default for
             the latter: each file's own folder.
         tfds_dir: a folder of data sets that tensorflow-datasets has prepared.
-        subset: score what is there of a data set that is not whole, as incomplete.
+        subset: score what is there of a data set that is not whole, as incomplete; leave out
+            tasks whose data set is not there at all.
         interface: how the modules are called, where they do not say it themselves.
         native_head: which output of the modules holds their own AudioSet scores; that task is then
             scored by them, without training, as the paper does for supervised models.
@@ -154,7 +156,20 @@ def _prepare(
     declared = [task for task in tasks if isinstance(task, Task)]
     named = [task for task in tasks if not isinstance(task, Task)]
     found = [*declared, *(resolve(named, places.data_dir) if named or not declared else [])]
-    prepared = [prepare(task, places, digest_cache, subset) for task in found]
+    for task_id, number in Counter(task.id for task in found).items():
+        if number > 1:
+            raise EvaluationError(f"{number} tasks are called {task_id!r}; give each its own id")
+    prepared, absent = [], []
+    for task in found:
+        try:
+            prepared.append(prepare(task, places, digest_cache, subset, progress))
+        except DataAbsentError as error:
+            if not subset:
+                raise
+            absent.append(str(error))
+            progress.say(f"{task.id}: left out; {str(error).splitlines()[0]}")
+    if not prepared:
+        raise EvaluationError(absent[0])
     models = [
         ModelEvaluation(
             module,

@@ -31,6 +31,7 @@ from hares_tf.files import atomic_file
 
 SHARD_BYTES = 64 * 2**20
 SHARD_SECONDS = 30.0
+_LEFTOVER_SECONDS = 24 * 3600.0
 # Of a row's number within a shard: far more rows than a shard of 64 MB has.
 _BITS = 24
 _ROWS_MASK = 2**_BITS - 1
@@ -147,6 +148,19 @@ class EmbeddingSpace:
                 result[first:last] = shard[start : start + last - first]
         return result
 
+    def _remove_leftovers(self) -> None:
+        """Deletes what killed processes left: temporary files, and shards without an index."""
+        if not self.directory.is_dir():
+            return
+        for path in self.directory.iterdir():
+            unfinished = path.name.startswith(".tmp-") or (
+                path.suffix == ".npy" and not path.with_suffix(".json").exists()
+            )
+            # Another process may be faster.
+            with contextlib.suppress(OSError):
+                if unfinished and _is_old(path):
+                    path.unlink()
+
     @contextlib.contextmanager
     def writer(self, notes: dict) -> Iterator["ShardWriter"]:
         """A writer whose last shard is written when the block ends, also by an exception.
@@ -154,12 +168,18 @@ class EmbeddingSpace:
         Args:
             notes: how the embeddings are made, as JSON data; kept for `notes()`.
         """
+        self._remove_leftovers()
         writer = ShardWriter(self, notes)
         try:
             yield writer
         finally:
             writer.flush()
             self.refresh()
+
+
+def _is_old(path: Path) -> bool:
+    """Whether nobody can be writing it any more."""
+    return time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS
 
 
 def _pack(shard: int, start: int, stop: int) -> int:

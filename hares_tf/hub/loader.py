@@ -158,8 +158,9 @@ def _locate_function(handle: str) -> LocatedModule:
         sys.path.insert(0, os.getcwd())
     try:
         function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
-        raise HubError(f"{handle} cannot be imported: {error}") from error
+    except Exception as error:  # a module may raise anything while it is imported
+        reason = _first_line(error)
+        raise HubError(f"{handle} cannot be imported ({type(error).__name__}: {reason})") from error
     if not callable(function):
         raise HubError(f"{handle} is a {type(function).__name__}, not a function")
     card = {"sample_rate": getattr(function, "sample_rate", None)}

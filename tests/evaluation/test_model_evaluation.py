@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.evaluation import EvaluationError, evaluate, preview
+from hares_tf.evaluation import EvaluationError, Interface, command, evaluate, preview
 from hares_tf.evaluation.labels import Labels
 from hares_tf.evaluation.protocols import Options
 from hares_tf.evaluation.tasks.declaration import Clip, Manifest, Schedule, Task, Windows
@@ -92,7 +92,7 @@ def _run(task, handle, folder, **options):
 @pytest.mark.parametrize("views", [4, "grid", "online"])
 def test_paper_protocol_with_every_kind_of_views(tags_task, plug_in, tmp_path, views):
     # Online embeds crops while it trains: fewer steps keep the test short.
-    task = tags_task
+    task = dataclasses.replace(tags_task, mixing=views != "grid")
     options = Options(views=views, standardize=views != "online", steps=6000)
     if views == "online":
         options = Options(views=views, steps=300)
@@ -106,6 +106,9 @@ def test_paper_protocol_with_every_kind_of_views(tags_task, plug_in, tmp_path, v
     assert 0 <= low <= result["score"] <= high <= 100
     embedded = {4: 72, "grid": 72, "online": 18}[views]
     assert result["seconds"]["clips_embedded"] == embedded
+    # A clip of 1 s holds four grid windows of 0.25 s: hops of 0.25 s from 0 to 0.75.
+    seconds = 0.25 * (18 * 5 + {4: 54 * 4, "grid": 54 * 4, "online": 0}[views])
+    assert result["seconds"]["audio_seconds"] == seconds
     assert _run(task, plug_in, tmp_path, protocol="paper", options=options) == result
 
 
@@ -143,6 +146,13 @@ def test_a_native_head_is_scored_without_training(tags_task, tmp_path, plug_in):
         single = predictions["targets"].sum(axis=1) == 1
         found = predictions["scores"][single].argmax(axis=1)
         assert (found == predictions["targets"][single].argmax(axis=1)).all()
+    # Nothing is trained, so nothing but the test clips is embedded.
+    assert result["seconds"]["clips_embedded"] == 18
+    # Beside it, the score of a trained head stays its own.
+    trained = _run(tags_task, handle, tmp_path, protocol="smoke")
+    native = _run(tags_task, handle, tmp_path, protocol="smoke", native_head="scores")
+    assert trained["key"] != native["key"] and "penalty" not in native["protocol"]
+    assert _run(tags_task, handle, tmp_path, protocol="smoke") == trained
     with pytest.raises(EvaluationError, match="30 numbers"):
         _run(tags_task, plug_in, tmp_path, native_head="scores", protocol="paper")
 
@@ -183,7 +193,7 @@ def test_the_cost_is_told_before_the_work(tags_task, plug_in, tmp_path, monkeypa
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert not any("to embed" in record.get("text", "") for record in lines)
     phases = {(r["task"], r["phase"]) for r in lines if r["event"] == "start"}
-    assert phases == {("tones", "head")}
+    assert phases == {("tones", "checking files"), ("tones", "head")}
 
 
 def test_estimates_add_up():
@@ -198,3 +208,175 @@ def test_scores_of_tasks_that_read_the_same_audio_share_embeddings(tags_task, pl
     first = _run(tags_task, plug_in, tmp_path, protocol="smoke")
     again = _run(tags_task, plug_in, tmp_path, protocol="fast")
     assert first["seconds"]["clips_embedded"] == 72 and again["seconds"]["clips_embedded"] == 0
+
+
+def test_grid_and_mixing_do_not_go_together(tags_task, plug_in, tmp_path):
+    with pytest.raises(EvaluationError, match="grid"):
+        _run(tags_task, plug_in, tmp_path, protocol="paper", options=Options(views="grid"))
+
+
+def test_one_broken_clip_is_counted_once_also_where_clips_are_mixed(tags_task, plug_in, tmp_path):
+    (tmp_path / "0.wav").write_bytes(b"no sound")
+    options = Options(views=4, steps=100)
+    result = _run(tags_task, plug_in, tmp_path, protocol="paper", options=options)
+    assert "1 clip(s) could not be read" in result["incomplete_because"]
+    assert any("to be mixed" in reason for reason in result["incomplete_because"])
+    failures = result["clips"]["failures"]
+    assert len(failures) > 1 and all("0.wav" in reason for reason in failures.values())
+
+
+FUNCTIONS = """
+import numpy as np
+
+
+def view(batch):
+    return batch[:, 100:116]  # not a copy
+
+
+def fixed(batch):
+    if batch.shape[1] != 2000:
+        raise ValueError("I only take 2000 samples")
+    return np.stack([batch.mean(axis=1), batch.std(axis=1)], axis=1)
+
+
+def raises(batch):
+    raise RuntimeError("no licence")
+
+
+def words(batch):
+    return ["one", "two"]
+
+
+calls = []
+
+
+def grows(batch):
+    calls.append(1)
+    return np.zeros((len(batch), 3 + (len(calls) > 1)), np.float32) + batch[:, :1]
+
+
+for function in (view, fixed, raises, words, grows):
+    function.sample_rate = 16000
+"""
+
+
+@pytest.fixture
+def functions(tmp_path, monkeypatch):
+    (tmp_path / "functions_plug_in.py").write_text(FUNCTIONS)
+    monkeypatch.syspath_prepend(tmp_path)
+    return lambda name: f"python:functions_plug_in:{name}"
+
+
+@pytest.fixture
+def classes_task(tmp_path):
+    clips = [
+        Clip(
+            str(i),
+            _write(tmp_path, f"class{i}.wav", (TAGS[i % 3],), i, 0.6),
+            TAGS[i % 3],
+            ("train", "train", "test")[i // 3 % 3],
+        )
+        for i in range(54)
+    ]
+    return Task(
+        "classes",
+        1,
+        "music",
+        Windows(0.25),
+        "linear",
+        "accuracy",
+        read=lambda places: Manifest(tuple(clips), Labels.classes(TAGS)),
+    )
+
+
+def test_a_function_may_give_a_view_of_its_input(classes_task, functions, tmp_path, monkeypatch):
+    """Windows of a clip that spans two batches must not be overwritten by the next batch."""
+    import functions_plug_in
+
+    from hares_tf.evaluation import embedding
+
+    monkeypatch.setattr(embedding, "batch_size", lambda seconds: 4)
+    monkeypatch.setattr(functions_plug_in.view, "fingerprint", "1", raising=False)
+    _run(classes_task, functions("view"), tmp_path, protocol="smoke")
+    seen = {}
+    for path in (tmp_path / "store").glob("*/[0-9a-f]*.json"):
+        rows = np.load(path.with_suffix(".npy"))
+        for key, start, stop in json.loads(path.read_text())["clips"]:
+            seen[key] = rows[start:stop]
+    for clip in classes_task.read(None).clips:
+        waveform = clip.sound.load(16000)
+        windows = np.pad(waveform, (0, 12000 - len(waveform))).reshape(3, 4000)
+        np.testing.assert_array_equal(seen[clip.sound.content_digest()], windows[:, 100:116])
+
+
+def test_a_function_of_one_length_is_tiled_and_averaged(classes_task, functions, tmp_path):
+    result = _run(
+        classes_task,
+        functions("fixed"),
+        tmp_path,
+        protocol="smoke",
+        interface=Interface(window_samples=2000),
+    )
+    assert result["model"]["interface"]["window_samples"] == 2000
+    with pytest.raises(EvaluationError, match="only take 2000"):
+        _run(classes_task, functions("fixed"), tmp_path, protocol="smoke")
+
+
+@pytest.mark.parametrize(
+    ("name", "word"), [("raises", "no licence"), ("words", "ValueError"), ("grows", "features")]
+)
+def test_functions_that_misbehave_are_a_sentence(classes_task, functions, tmp_path, name, word):
+    with pytest.raises(EvaluationError, match=word):
+        _run(classes_task, functions(name), tmp_path, protocol="smoke")
+
+
+def test_two_functions_of_one_name_do_not_share_a_file(classes_task, tmp_path, monkeypatch):
+    for module in ("one_plug_in", "two_plug_in"):
+        (tmp_path / f"{module}.py").write_text(PLUG_IN.replace('fingerprint = "1"', "other = 1"))
+    monkeypatch.syspath_prepend(tmp_path)
+    handles = [f"python:{module}:spectrum" for module in ("one_plug_in", "two_plug_in")]
+    options = {"output": tmp_path / "results", "store": tmp_path / "store", "protocol": "smoke"}
+    evaluate(handles, [classes_task], **options)
+    assert len(list(tmp_path.glob("results/smoke/*/classes.json"))) == 2
+
+
+def test_tasks_of_one_id_are_refused(classes_task, plug_in, tmp_path):
+    with pytest.raises(EvaluationError, match="2 tasks are called 'classes'"):
+        evaluate(plug_in, [classes_task, classes_task], output=tmp_path / "results")
+
+
+def test_predictions_that_are_gone_are_made_again(classes_task, plug_in, tmp_path):
+    first = _run(classes_task, plug_in, tmp_path, protocol="smoke")
+    (predictions,) = tmp_path.glob("results/smoke/*/classes.predictions.npz")
+    with np.load(predictions) as arrays:
+        assert str(arrays["key"]) == first["key"]
+    predictions.unlink()
+    assert _run(classes_task, plug_in, tmp_path, protocol="smoke")["score"] == first["score"]
+    assert predictions.exists()
+
+
+def test_absent_data_sets_are_left_out_of_a_subset(classes_task, plug_in, tmp_path, capsys):
+    from hares_tf.evaluation.tasks import load_task
+
+    options = {"output": tmp_path / "results", "protocol": "smoke", "data_dir": tmp_path}
+    with pytest.raises(EvaluationError, match=r"ESC-50-master\.zip"):
+        evaluate(plug_in, [classes_task, load_task("esc50")], **options)
+    (results,) = evaluate(
+        plug_in, [classes_task, load_task("esc50")], subset=True, progress="bar", **options
+    )
+    assert [result["task"]["id"] for result in results] == ["classes"]
+    assert "esc50: left out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["--views=16"], "--views goes with --protocol=paper"),
+        (["--seeds=3"], "--seeds"),
+        (["--workers=3"], "--embed_only"),
+        (["--protocol=paper", "--views=online", "--embed_only"], "online"),
+    ],
+)
+def test_flags_without_effect_are_refused(arguments, word, capsys):
+    assert command.main(["--handle=x", *arguments]) == 2
+    assert word in capsys.readouterr().err

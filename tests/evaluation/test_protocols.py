@@ -166,6 +166,21 @@ def test_fast_linear_chooses_and_refits_as_stated():
     assert outcome.score == pytest.approx(score(both, test, best))
 
 
+def test_choices_need_held_out_clips_with_tags():
+    examples = _tag_task()
+    examples.targets[examples.parts == "validation"] = 0
+    with pytest.raises(EvaluationError, match="validation split"):
+        _run("fast", examples)
+
+
+def test_warnings_of_folds_are_told_once():
+    examples = _fold_task(0.3)
+    tiny = _examples(examples.embeddings * 1e-4, examples.targets[:, 0], examples.parts)
+    outcome = _run("paper", tiny, "linear", Options(steps=100))
+    assert len(outcome.details["warnings"]) >= 1
+    assert all("standardi" in warning for warning in outcome.details["warnings"])
+
+
 def test_ties_go_to_the_smaller_c():
     outcome = _run("fast", _split_task(0, 0.01))
     scores = outcome.details["validation_scores"]

@@ -247,6 +247,12 @@ def test_slots_that_cannot_be(folder, old, new, word):
         _read(folder)
 
 
+def test_ids_of_hares_tasks_are_taken(folder):
+    (folder / "task.toml").write_text('id = "voxforge"\n' + TOML)
+    with pytest.raises(EvaluationError, match="voxforge"):
+        _read(folder)
+
+
 def test_names_are_resolved_with_hints(folder):
     with pytest.raises(EvaluationError, match="mini_nsynth_pitch"):
         resolve(["mini_nsynth_pich"])

@@ -101,11 +101,13 @@ class Protocol:
         name: the value of --protocol.
         version: raised whenever scores may move.
         uses_validation: whether validation clips are embedded for training.
+        trains: whether training clips are needed at all.
     """
 
     name: str
     version: int
     uses_validation = True
+    trains = True
 
     def __init__(self, options: Options):
         self.options = options
@@ -125,6 +127,8 @@ class Protocol:
             for key, value in self.changed_options().items()
             if (key, value) != ("K", Options.views)
         }
+        if "seeds" in self.options_data() and self.options.seeds != Options.seeds:
+            changed["seeds"] = self.options.seeds
         return "-".join([self.name, *(f"{key}={value}" for key, value in changed.items())])
 
     def changed_options(self) -> dict:
@@ -173,7 +177,7 @@ def over_folds(
         metric: see `Work`.
     """
     folds = sorted(set(test.parts.tolist()))
-    fold_scores, details, pieces, clips = {}, {}, [], []
+    fold_scores, details, pieces, clips, warnings = {}, {}, [], [], []
     for fold in folds:
         outcome = run_split(
             train.of_parts(*(f for f in folds if f != fold)), test.of_parts(fold), fold
@@ -183,11 +187,16 @@ def over_folds(
         fold_scores[fold] = metric(outcome.scores, outcome.test.targets, test.labels)
         for key, value in outcome.details.items():
             details.setdefault(key, {})[fold] = value
+        warnings += outcome.details.get("warnings", [])
     order = np.argsort(np.concatenate(clips))
     return Outcome(
         scores=np.concatenate(pieces)[order],
         test=test,
-        details={"fold_scores": fold_scores, **details},
+        details={
+            "fold_scores": fold_scores,
+            **details,
+            "warnings": list(dict.fromkeys(warnings)),
+        },
         score=float(np.mean(list(fold_scores.values()))),
     )
 
@@ -222,10 +231,16 @@ def every_fifth(examples: Examples, among: np.ndarray) -> np.ndarray:
 
 def held_out(train: Examples) -> tuple[np.ndarray, str]:
     """Which of the training examples choices are made on: a mask over clips, and its name."""
-    validation = train.parts == "validation"
-    if validation.any():
-        return validation, "validation split"
-    return every_fifth(train, np.ones(len(train), bool)), "every fifth training clip per label"
+    chosen, where = train.parts == "validation", "validation split"
+    if not chosen.any():
+        chosen = every_fifth(train, np.ones(len(train), bool))
+        where = "every fifth training clip per label"
+    if train.labels.kind == "tags" and not (train.targets[chosen] > 0.5).any():
+        raise EvaluationError(
+            f"no clip that choices are made on carries a tag ({where}): give clips with tags the "
+            "split 'validation'"
+        )
+    return chosen, where
 
 
 def first_best(scores) -> int:

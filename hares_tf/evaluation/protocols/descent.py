@@ -1,5 +1,6 @@
 """The heads that the paper trains by Adam, on cached or freshly embedded windows."""
 
+import hashlib
 from collections.abc import Callable
 
 import numpy as np
@@ -61,7 +62,9 @@ def descend(
         identity = feed.identity
     checkpoint = work.checkpoint
     if checkpoint is not None and fold:
-        checkpoint = checkpoint.with_name(checkpoint.name.replace(".head.", f".fold-{fold}.head."))
+        # Names of folds are the user's: a hash of them can be part of a file's name.
+        name = hashlib.sha256(fold.encode()).hexdigest()[:8]
+        checkpoint = checkpoint.with_name(checkpoint.name.replace(".head.", f".{name}.head."))
     with work.progress.phase(task.id, f"head {fold}".strip(), config.steps, "step") as bar:
         heads = train_heads(
             feed,

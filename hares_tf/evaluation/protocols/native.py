@@ -23,7 +23,7 @@ class NativeHead(Protocol):
     def __init__(self, protocol: Protocol, output: str):
         super().__init__(protocol.options)
         self._output = output
-        self.name, self.version = protocol.name, protocol.version
+        self.name, self.version, self.trains = protocol.name, protocol.version, False
         self._protocol = protocol
 
     @property
@@ -33,6 +33,9 @@ class NativeHead(Protocol):
     @property
     def folder(self) -> str:
         return self._protocol.folder
+
+    def options_data(self) -> dict:
+        return {**self._protocol.options_data(), "native_head": self._output}
 
     def training_plan(self, task: Task) -> Plan:
         return self.testing_plan(task)

@@ -14,6 +14,7 @@ Not stated by the paper, hence options with defaults: what is averaged over wind
 ESC-50's augmentation (mixing), whether features are scaled for Adam (not).
 """
 
+from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.examples import Examples
 from hares_tf.evaluation.protocols import svm
 from hares_tf.evaluation.protocols.base import Outcome, Protocol, Work, has_folds, over_folds
@@ -70,6 +71,11 @@ class Paper(Protocol):
         if task.windows.train == "whole":
             return testing_plan(task.windows)
         if views == "grid":
+            if task.mixing:
+                raise EvaluationError(
+                    f"--views=grid and the mixed examples of {task.id} do not go together; give a "
+                    "number of views"
+                )
             return Plan("grid", seconds, hop_seconds=GRID_SECONDS)
         if views == "online":
             return Plan("online", seconds, mixing=task.mixing)

@@ -55,10 +55,13 @@ def load(result: Result) -> Predictions | None:
     try:
         with np.load(result.path.with_name(name), allow_pickle=False) as file:
             ids, scores, targets = (file[key] for key in ("ids", "scores", "targets"))
+            key = str(file["key"]) if "key" in file.files else result.data.get("key")
     except FileNotFoundError as error:
         raise EvaluationError(f"{where} are not there; details of it are left out") from error
     except _UNREADABLE as error:
         raise EvaluationError(f"{where} cannot be read ({_words(error)})") from error
+    if key != result.data.get("key"):
+        raise EvaluationError(f"{where} belong to another result; run hares-evaluate again")
     found = Predictions(ids, scores, targets, kind, groups)
     _check(found, where)
     return found

@@ -8,6 +8,7 @@ Nothing is ever extracted, so no path inside an archive can lead anywhere.
 import functools
 import hashlib
 import json
+import lzma
 import os
 import tarfile
 import zipfile
@@ -27,12 +28,15 @@ _COMPRESSED_TAR = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 ENDINGS = (".zip", ".tar", *_COMPRESSED_TAR)
 # A compressed tar above this is not read member by member: every read would unpack all of it.
 _LARGEST_COMPRESSED_TAR = 64 * 2**20
+# Hours of audio; a member that claims more is damaged or malicious.
+_LARGEST_MEMBER = 2**30
 # Audio hardly compresses: what unpacks to more is damaged or malicious.
 _LARGEST_UNPACKED_TAR = 512 * 2**20
 _DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
+    lzma.LZMAError,
     EOFError,
     OSError,
     KeyError,
@@ -48,7 +52,8 @@ class MemberSound:
     Attributes:
         archive: absolute path, as text.
         member: its name in there.
-        offset, size: where its bytes lie in an uncompressed tar; -1 otherwise.
+        offset: where its bytes lie in an uncompressed tar; -1 otherwise.
+        size: number of its bytes, unpacked; -1 in a compressed tar.
     """
 
     archive: str
@@ -74,6 +79,8 @@ class MemberSound:
                 if len(content) < self.size:
                     raise EOFError("it ends too early")
                 return content
+            if self.size > _LARGEST_MEMBER:
+                raise EOFError(f"it would unpack to {self.size} bytes")
             if self.archive.lower().endswith(".zip"):
                 return _open_zip(self.archive, os.stat(self.archive).st_mtime_ns).read(self.member)
             return _unpacked_tar(self.archive, os.stat(self.archive).st_mtime_ns)[self.member]
@@ -97,7 +104,8 @@ class MemberSound:
             raise AudioError(f"{self.where}: {error}") from error
 
     def decoded_bytes(self, sample_rate: int) -> int:
-        return 0
+        # Of 16-bit samples; compressed formats need more, and a look inside would need reading.
+        return 2 * max(0, self.size)
 
 
 def sounds_in(place: Path, ending: str | tuple[str, ...] = ".wav") -> dict[str, Sound]:
@@ -115,8 +123,8 @@ def sounds_in(place: Path, ending: str | tuple[str, ...] = ".wav") -> dict[str, 
     archive, name = os.path.abspath(place), place.name.lower()
     try:
         if name.endswith(".zip"):
-            members = _open_zip(archive, os.stat(archive).st_mtime_ns).namelist()
-            found = {member: MemberSound(archive, member) for member in members}
+            members = _open_zip(archive, os.stat(archive).st_mtime_ns).infolist()
+            found = {m.filename: MemberSound(archive, m.filename, -1, m.file_size) for m in members}
         elif name.endswith(".tar"):
             with tarfile.open(archive, "r:") as tar:
                 found = {

@@ -137,7 +137,7 @@ class Task:
         version: raised whenever a change of the declaration or reader may move scores.
         domain: "environment", "speech" or "music".
         windows: the parts of a clip that are embedded.
-        head: what is trained on the embeddings, a key of `heads.HEADS`: "linear", "mlp" or "svm".
+        head: what is trained on the embeddings: "linear", "mlp" or "svm".
         metric: a key of `metrics.METRICS`: "accuracy", "exact_match" or
             "mean_average_precision".
         read: reads and checks the list of clips that is found in the given places.

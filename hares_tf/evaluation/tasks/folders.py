@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.evaluation.errors import DataAbsentError, EvaluationError
 from hares_tf.evaluation.tasks.declaration import Dataset, Places
 
 
@@ -19,10 +19,10 @@ def find(places: Places, dataset: Dataset, *candidates: str) -> Path:
         candidates: relative paths, the most usual first; "" stands for the data set's own folder.
 
     Raises:
-        EvaluationError: none exists; the message says how to obtain and lay out the data.
+        DataAbsentError: none exists; the message says how to obtain and lay out the data.
     """
     if places.data_dir is None:
-        raise EvaluationError(
+        raise DataAbsentError(
             f"{dataset.name} is looked for below the folder that --data_dir names; give it.\n"
             f"{dataset.obtain}"
         )
@@ -36,7 +36,7 @@ def find(places: Places, dataset: Dataset, *candidates: str) -> Path:
     missing = f"there is no {wanted} in {roots[0]} (nor in {roots[1]})"
     if not wanted:
         missing = f"there is no folder {roots[0]}"
-    raise EvaluationError(f"{dataset.name} was not found: {missing}.\n{dataset.obtain}")
+    raise DataAbsentError(f"{dataset.name} was not found: {missing}.\n{dataset.obtain}")
 
 
 def read_table(

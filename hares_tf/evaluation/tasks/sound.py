@@ -17,7 +17,7 @@ from typing import Protocol
 
 import numpy as np
 
-from hares_tf.audio import load_audio
+from hares_tf.audio import AudioError, load_audio
 from hares_tf.files import sha256_file
 
 
@@ -112,7 +112,10 @@ class Stretch:
 
     def load(self, sample_rate: int) -> np.ndarray:
         waveform = self.sound.load(sample_rate)
-        return waveform[round(self.start * sample_rate) : round(self.stop * sample_rate)].copy()
+        part = waveform[round(self.start * sample_rate) : round(self.stop * sample_rate)]
+        if not len(part):
+            raise AudioError(f"{self.where} lies behind the end of the recording; fetch it again.")
+        return part.copy()
 
     def decoded_bytes(self, sample_rate: int) -> int:
         return self.sound.decoded_bytes(sample_rate)

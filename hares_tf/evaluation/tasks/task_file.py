@@ -26,6 +26,7 @@ from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.labels import KINDS
+from hares_tf.evaluation.tasks import known_tasks
 from hares_tf.evaluation.tasks.declaration import DOMAINS, Task, Windows
 from hares_tf.evaluation.tasks.manifest_table import read_manifest_table
 
@@ -84,6 +85,11 @@ def read_task_file(path: str | os.PathLike, data_dir: str | os.PathLike | None =
     if not task_id.replace("_", "").replace("-", "").replace(".", "").isalnum():
         raise EvaluationError(
             f"{path}: id = {task_id!r} names the result file: use letters, digits, '_', '-', '.'"
+        )
+    if task_id in known_tasks():
+        raise EvaluationError(
+            f"{path}: {task_id!r} is the id of a task of HARES, whose results yours would replace; "
+            "give it another id"
         )
     head = one_of("head", _HEADS, "linear")
     kind = one_of("labels", KINDS, "classes")

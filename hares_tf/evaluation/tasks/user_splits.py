@@ -14,7 +14,7 @@ functions here find recordings by stem and put tables, recordings and split toge
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.evaluation.errors import DataAbsentError, EvaluationError
 from hares_tf.evaluation.labels import Labels
 from hares_tf.evaluation.tasks.archives import sounds_in
 from hares_tf.evaluation.tasks.declaration import SPLITS, Clip, Manifest, Places
@@ -57,10 +57,10 @@ def read_splits(places: Places, task_id: str, explanation: str) -> dict[str, str
             is empty, names another split, or names a recording for the second time.
     """
     if places.data_dir is None:
-        raise EvaluationError(f"{task_id} needs the folder that --data_dir names; give it.")
+        raise DataAbsentError(f"{task_id} needs the folder that --data_dir names; give it.")
     path = split_file(places, task_id)
     if not path.is_file():
-        raise EvaluationError(
+        raise DataAbsentError(
             f"{task_id} needs the file {path}, which is not there.\n{explanation}"
         )
     splits: dict[str, str] = {}

@@ -118,6 +118,8 @@ def _read(places: Places) -> Manifest:
     ]
     if len(archives) < N_ARCHIVES:
         missing.append(f"{N_ARCHIVES - len(archives)} archives that {_LIST} does not name")
+    elif sha256_file(table) != _LIST_SHA256:
+        missing.append(f"the published {_LIST}, whose speakers are split in another way")
     return Manifest(
         tuple(clips),
         Labels.classes(LANGUAGES),

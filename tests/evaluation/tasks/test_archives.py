@@ -76,6 +76,19 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(folder, monkeypatch):
         sounds_in(archive)
 
 
+def test_a_member_that_unpacks_to_too_much_is_not_read(folder, monkeypatch):
+    sound = sounds_in(_pack(folder, "zip"))["b/two.wav"]
+    monkeypatch.setattr(archives, "_LARGEST_MEMBER", 1000)
+    with pytest.raises(AudioError, match="1044 bytes"):  # a header of 44 and 500 samples of 2
+        sound.load(16000)
+
+
+def test_a_stretch_behind_the_end_is_an_audio_error(folder):
+    whole = sounds_in(folder)["b/two.wav"]
+    with pytest.raises(AudioError, match="behind the end"):
+        Stretch(whole, 1.0, 2.0).load(16000)
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
 def test_damaged_archives_are_named(folder, kind):
     archive = _pack(folder, kind)
