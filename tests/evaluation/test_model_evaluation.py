@@ -140,7 +140,9 @@ def test_a_native_head_is_scored_without_training(tags_task, tmp_path, plug_in):
     result = _run(tags_task, handle, tmp_path, native_head="scores", protocol="paper")
     assert result["protocol"]["native_head"] == "scores"
     assert result["protocol"]["identity"] == "paper(K=4)/1"
-    with np.load(next(tmp_path.glob("results/paper/*/tones.predictions.npz"))) as predictions:
+    with np.load(
+        next(tmp_path.glob("results/paper/*/tones-native_head.predictions.npz"))
+    ) as predictions:
         assert predictions["scores"].shape == (18, 3)
         # Averages of the windows' own scores: the loudest band of single tones is theirs.
         single = predictions["targets"].sum(axis=1) == 1
