@@ -4,6 +4,8 @@ Embeddings may be an `np.memmap` larger than memory: whatever runs over all rows
 other heads, goes block by block.
 """
 
+import warnings
+
 import numpy as np
 
 from hares_tf.evaluation.examples import blocks
@@ -82,7 +84,10 @@ class LinearSVM:
 
         self._n_classes = n_classes
         self._model = LinearSVC(C=c, dual="auto", random_state=0, max_iter=20_000)
-        self._model.fit(embeddings, labels)
+        with warnings.catch_warnings():
+            # With few clips per class it takes class numbers for measurements.
+            warnings.filterwarnings("ignore", "The number of unique classes")
+            self._model.fit(embeddings, labels)
 
     def logits(self, embeddings: np.ndarray) -> np.ndarray:
         """`[rows, classes]` decision values."""

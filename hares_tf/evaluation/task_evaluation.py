@@ -12,7 +12,7 @@ from hares_tf.evaluation.metrics import METRICS
 from hares_tf.evaluation.online import OnlineCrops
 from hares_tf.evaluation.prepared import PreparedTask, Selection, clip_counts, select
 from hares_tf.evaluation.progress import Progress
-from hares_tf.evaluation.protocols import Protocol, Work
+from hares_tf.evaluation.protocols import Outcome, Protocol, Work
 from hares_tf.evaluation.store import EmbeddingSpace, EmbeddingStore
 from hares_tf.evaluation.windows import Plan
 from hares_tf.hub import loader
@@ -176,13 +176,11 @@ class TaskEvaluation:
             score = metric.function(outcome.scores, outcome.test.targets, labels)
         scored_labels = metric.scored_labels(outcome.test.targets, labels)
         incomplete = self._incomplete_because(failures, scored_labels)
-        from hares_tf.evaluation.uncertainty import interval
-
         result = {
             "schema": results.SCHEMA_VERSION,
             "key": self._key,
             "score": score,
-            "interval": list(interval(outcome.scores, outcome.test.targets, labels, task.metric)),
+            "interval": self._interval(outcome),
             "complete": not incomplete,
             "incomplete_because": incomplete,
             "task": {**task.declaration(), "labels": labels.as_data(), "source": task.source},
@@ -221,6 +219,16 @@ class TaskEvaluation:
             checkpoint.unlink(missing_ok=True)
         self._announce(result)
         return result
+
+    def _interval(self, outcome: Outcome) -> list[float]:
+        """95%, in percent."""
+        from hares_tf.evaluation.uncertainty import interval
+
+        manifest, test = self.prepared.manifest, outcome.test
+        folds = test.parts if manifest.folds else None
+        return list(
+            interval(outcome.scores, test.targets, manifest.labels, self.task.metric, folds=folds)
+        )
 
     def _examples(self, selections: dict[str, Selection]) -> tuple[Examples, Examples]:
         scratch = self._store.root / "scratch"

@@ -29,6 +29,7 @@ def interval(
     metric_name: str,
     resamples: int = 1000,
     seed: int = 0,
+    folds: np.ndarray | None = None,
 ) -> tuple[float, float]:
     """The 95% interval of a metric, in percent.
 
@@ -39,13 +40,20 @@ def interval(
         metric_name: a key of `METRICS`.
         resamples: how many.
         seed: of the resamples.
+        folds: `[clips]`, where the score is the mean of the scores of folds: clips are then drawn
+            within their fold.
 
     Raises:
         EvaluationError: as the metric.
     """
-    weighted = _WEIGHTED[metric_name](scores, targets, labels)
-    values = np.concatenate([weighted(block) for block in _weights(len(scores), resamples, seed)])
-    low, high = np.nanpercentile(values, PERCENTILES)
+    every = np.zeros(len(scores), int) if folds is None else folds
+    values = []
+    for number, fold in enumerate(np.unique(every)):
+        of_fold = every == fold
+        weighted = _WEIGHTED[metric_name](scores[of_fold], targets[of_fold], labels)
+        draws = _weights(int(of_fold.sum()), resamples, seed + number)
+        values.append(np.concatenate([weighted(block) for block in draws]))
+    low, high = np.nanpercentile(np.mean(values, axis=0), PERCENTILES)
     return float(low), float(high)
 
 

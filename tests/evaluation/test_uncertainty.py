@@ -35,6 +35,18 @@ def test_interval_of_accuracy_is_the_binomial():
     assert found == pytest.approx(expected, abs=0.26)
 
 
+def test_folds_are_drawn_apart_and_averaged():
+    """A small fold that is all right and a large one that is all wrong: nothing varies."""
+    labels = Labels.classes(("a", "b"))
+    targets = np.zeros((30, 1), np.int32)
+    right = np.arange(30) < 3
+    scores = np.stack([right, ~right], axis=1).astype(np.float32)
+    folds = np.where(right, "1", "2")
+    assert interval(scores, targets, labels, "accuracy", folds=folds) == (50.0, 50.0)
+    low, high = interval(scores, targets, labels, "accuracy")
+    assert low < 10 < high < 50
+
+
 def test_interval_of_exact_match():
     labels = Labels.slots({"one": "ab", "two": "ab"})
     scores, targets = _classes(300)
