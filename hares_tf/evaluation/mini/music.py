@@ -31,7 +31,7 @@ def nsynth() -> Tree:
     for split, count in (("train", 30), ("valid", 6), ("test", 18)):
         notes = {}
         for number in range(count):
-            # 7 and 6 have no common divisor, so that all pairs come round.
+            # Shifted by one after every round, so that all pairs come round.
             family, pitch = families[number % 6], pitches[(number + number // 6) % 6]
             name = f"{family}_synthetic_{split}-{pitch:03}-{number:03}"
             notes[name] = {"note_str": name, "pitch": pitch, "instrument_family_str": family}
@@ -62,7 +62,7 @@ def _note_clip(family, pitch, random):
     others = [other for other, _ in _PITCHES.values() if other != midi]
     intruder = _plays(timbre, others[random.integers(len(others))])
     beds = [Bed(5600, 7400, slow, 4.0, depth=4.0), Bed(90, 110, quick, 1.0)]
-    right = _plays(timbre, midi, random.normal(0, 0.4))
+    right = _plays(timbre, midi, random.normal(0, 0.6))
     return compose(random, 4.0, 1.0, [right], [intruder], beds)
 
 
@@ -89,7 +89,7 @@ def magnatagatune() -> Tree:
     columns = ("clip_id", *TAGS, *_ALSO_IN_THE_TABLE, "mp3_path")
     names, patterns = list(_INSTRUMENTS), list(_HIGH_TAGS)
     rows, recordings = [], []
-    folders = [*"0123456789ab" * 2][:16] + ["c"] * 2 + [*"def" * 4]
+    folders = [*"0123456789ab" * 2][:20] + ["c"] * 3 + [*"def" * 4]
     for number, folder in enumerate(folders):
         first = number % 5
         second = (first + 1 + number // 5 % 4) % 5
@@ -111,6 +111,6 @@ def magnatagatune() -> Tree:
 def _music_clip(playing, high, low, random):
     others = [name for name in _INSTRUMENTS if name not in playing]
     intruder = _INSTRUMENTS[others[random.integers(len(others))]]
-    beds = [Bed(5200, 7000, high, 3.0), Bed(90, 120, low, 3.0)]
+    beds = [Bed(5200, 7000, high, 3.0, depth=6.0), Bed(90, 120, low, 3.0, depth=6.0)]
     right = [_INSTRUMENTS[name] for name in playing]
-    return compose(random, random.uniform(10.5, 11), 3.0, right, [intruder], beds)
+    return compose(random, random.uniform(8.6, 9), 3.0, right, [intruder], beds, (3, 12))

@@ -32,19 +32,27 @@ class Shares:
         intruder: of the intruder in its window.
         beside: of the right sound in that window.
         elsewhere: of the right sound in all other windows.
+        thinnest: in each clip all shares are multiplied by a factor from this to 1. Where the
+            intruder is far denser than a right sound, a head could tell it by that.
     """
 
     intruder: float
     beside: float
     elsewhere: float
+    thinnest: float = 1.0
 
 
-# By the number of windows, the last of which may be cut short. Whatever that number, the right
-# sound's sum is the larger one; from two windows on, the intruder's maximum is.
-_SHARES = {1: Shares(0.42, 0.58, 0.0), 2: Shares(0.68, 0.32, 0.6), 3: Shares(0.75, 0.2, 0.6)}
-_MORE = Shares(0.9, 0.1, 0.45)
+# By the length of a clip in windows, of which the last may be cut short; the first entry that is
+# not shorter counts. The right sound's sum is always the larger one; from two windows on, the
+# intruder's maximum is.
+_SHARES = {
+    1.0: Shares(0.4, 0.6, 0.0),
+    2.0: Shares(0.68, 0.32, 0.6),
+    3.5: Shares(0.85, 0.1, 0.6),
+    100.0: Shares(0.95, 0.0, 0.55, thinnest=0.5),
+}
 # How often the intruder has the first window.
-_FIRST = 0.75
+_FIRST = 0.85
 # A window is cut into so many pieces; each holds its share of every sound.
 _PIECES = 6
 
@@ -91,11 +99,13 @@ def compose(
     """
     samples, length = round(seconds * SAMPLE_RATE), round(window * SAMPLE_RATE)
     windows = -(-samples // length)
-    shares = _SHARES.get(windows, _MORE)
+    shares = next(shares for most, shares in _SHARES.items() if samples <= most * length)
     # Never in a last window that is cut short.
     hot = 0 if random.random() < _FIRST else int(random.integers(max(1, samples // length)))
     of_right, of_intruder = np.full(windows, shares.elsewhere), np.zeros(windows)
     of_right[hot], of_intruder[hot] = shares.beside, shares.intruder
+    density = random.uniform(shares.thinnest, 1.0)
+    of_right, of_intruder = density * of_right, density * of_intruder
     clip = np.zeros(samples)
     for sound in right:
         clip += _in_pieces(random, sound, samples, length, of_right)

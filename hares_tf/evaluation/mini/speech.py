@@ -88,7 +88,7 @@ def _word_clip(word, random):
     """0.9 to 1 s, as in the data set: many clips are shorter than their window."""
     sounds, pattern = _WORDS[word]
     intruder = _anyone(random, _another(random, "aiu", sounds))
-    beds = [Bed(*_BREATH, pattern, 1.0, depth=4.0)]
+    beds = [Bed(*_BREATH, pattern, 1.0, depth=7.0)]
     seconds = random.uniform(0.9, 1.0) if random.random() < 0.3 else 1.0
     return compose(random, seconds, 1.0, [_anyone(random, sounds)], [intruder], beds)
 
@@ -180,7 +180,7 @@ def _language_clip(language, random):
     sounds, pattern = _LANGUAGES[language]
     intruder = _anyone(random, _another(random, "aiu", sounds))
     beds = [Bed(*_BREATH, pattern, 3.0)]
-    seconds = random.uniform(6.6, 7.2)
+    seconds = random.uniform(7.6, 8)
     return compose(random, seconds, 3.0, [_anyone(random, sounds)], [intruder], beds)
 
 
@@ -220,5 +220,5 @@ def _person_clip(person, random):
     voice, pattern = _PEOPLE[person]
     beds = [Bed(*_BREATH, pattern, 3.0)]
     intruder = _say(random, _another(random, _VOICES, voice))
-    seconds = random.uniform(6.6, 7.2)
+    seconds = random.uniform(7.6, 8)
     return compose(random, seconds, 3.0, [_say(random, voice)], [intruder], beds)

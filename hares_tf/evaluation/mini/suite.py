@@ -1,65 +1,53 @@
 """The suite: written once, checked at every use, read by the readers of the real tasks."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 
 from hares_tf.evaluation.labels import Labels
 from hares_tf.evaluation.mini.tree import VERSION, write
-from hares_tf.evaluation.tasks.declaration import Manifest, Places, Task
+from hares_tf.evaluation.tasks import HARES, load_task
+from hares_tf.evaluation.tasks.declaration import SPLITS, Manifest, Places, Task
 from hares_tf.files import atomic_directory, cache_dir
 
-_SIZES = "sizes.json"
+_LIST = "sizes.json"
 # Where the data sets are made: module of this package -> functions that give a tree.
 _TREES = {
     "environment": ("audioset", "birdsong", "tut18", "esc50"),
     "speech": ("speech_commands", "fluent_speech_commands", "voxforge", "voxceleb1"),
     "music": ("nsynth", "magnatagatune"),
 }
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What a miniature is made of.
-
-    Attributes:
-        module: where the real task is declared, below `hares_tf.evaluation.tasks`.
-        expected: number of clips by split or fold.
-    """
-
-    module: str
-    expected: Mapping[str, int]
-
-
-def _splits(train: int, validation: int, test: int) -> dict[str, int]:
-    sizes = {"train": train, "validation": validation, "test": test}
-    return {part: size for part, size in sizes.items() if size}
-
-
-# By the id of the real task, in the order of Table 1.
-_SOURCES = {
-    "audioset": _Source("audioset", _splits(24, 0, 16)),
-    "birdsong": _Source("birdsong", _splits(30, 6, 24)),
-    "tut18": _Source("tut18", _splits(18, 6, 12)),
-    "esc50": _Source("esc50", {"1": 8, "2": 8, "3": 8, "4": 8, "5": 50}),
-    "speech_commands_v1": _Source("speech_commands", _splits(99, 21, 36)),
-    "speech_commands_v2": _Source("speech_commands", _splits(84, 18, 48)),
-    "fluent_speech_commands": _Source("fluent_speech_commands", _splits(24, 8, 16)),
-    "voxforge": _Source("voxforge", _splits(24, 6, 18)),
-    "voxceleb1": _Source("voxceleb", _splits(24, 6, 18)),
-    "nsynth_instrument": _Source("nsynth", _splits(30, 6, 18)),
-    "nsynth_pitch": _Source("nsynth", _splits(30, 6, 18)),
-    "magnatagatune": _Source("magnatagatune", _splits(16, 2, 12)),
+# Clips by split, in the order of `SPLITS`.
+_SIZES = {
+    "audioset": (22, 0, 16),
+    "birdsong": (30, 6, 24),
+    "tut18": (16, 4, 16),
+    "speech_commands_v1": (99, 21, 36),
+    "speech_commands_v2": (84, 18, 48),
+    "fluent_speech_commands": (24, 8, 16),
+    "voxforge": (24, 6, 18),
+    "voxceleb1": (24, 6, 18),
+    "nsynth_instrument": (30, 6, 18),
+    "nsynth_pitch": (30, 6, 18),
+    "magnatagatune": (20, 3, 12),
 }
+# By fold.
+_FOLD_SIZES = {"esc50": {"1": 8, "2": 8, "3": 8, "4": 8, "5": 50}}
+
+
+def _expected(task_id: str) -> dict[str, int]:
+    if task_id in _FOLD_SIZES:
+        return _FOLD_SIZES[task_id]
+    return {part: size for part, size in zip(SPLITS, _SIZES[task_id], strict=True) if size}
 
 
 def mini_task_ids() -> tuple[str, ...]:
     """Ids of the suite's tasks: those of the twelve tasks, each after "mini_"."""
-    return tuple(f"mini_{task_id}" for task_id in _SOURCES)
+    return tuple(f"mini_{task_id}" for task_id in HARES)
 
 
 def mini_suite() -> list[Task]:
@@ -69,12 +57,13 @@ def mini_suite() -> list[Task]:
         try:
             with atomic_directory(folder, overwrite=True) as temporary:
                 write_suite(temporary)
-                (temporary / _SIZES).write_text(json.dumps(_sizes(temporary)), encoding="utf-8")
+                sizes = json.dumps(_sizes(temporary))
+                (temporary / _LIST).write_text(sizes, encoding="utf-8")
         except OSError:
             # Another process may have been faster; anything else is a real failure.
             if not _is_whole(folder):
                 raise
-    return [_task(task_id, source, folder) for task_id, source in _SOURCES.items()]
+    return [_task(task_id, folder) for task_id in HARES]
 
 
 def write_suite(folder: Path) -> None:
@@ -89,15 +78,14 @@ def write_suite(folder: Path) -> None:
         list(pool.map(partial(write, folder=folder), trees))
 
 
-def _task(task_id: str, source: _Source, folder: Path) -> Task:
-    module = import_module(f"hares_tf.evaluation.tasks.{source.module}")
-    (real,) = (task for task in module.TASKS if task.id == task_id)
+def _task(task_id: str, folder: Path) -> Task:
+    real = load_task(task_id)
     return replace(
         real,
         id=f"mini_{task_id}",
         suite="mini",
         version=VERSION,
-        expected=source.expected,
+        expected=_expected(task_id),
         read=partial(_read, real.read, folder),
         source="hares_tf.evaluation.mini",
     )
@@ -126,9 +114,9 @@ def _sizes(folder: Path) -> dict[str, int]:
 def _is_whole(folder: Path) -> bool:
     """Whether nothing of the suite was deleted, cut or added, as cleaners of caches may do."""
     try:
-        sizes = json.loads((folder / _SIZES).read_text(encoding="utf-8"))
+        sizes = json.loads((folder / _LIST).read_text(encoding="utf-8"))
         found = _sizes(folder)
-        found.pop(_SIZES)
+        found.pop(_LIST)
         return found == sizes
     except (OSError, ValueError, KeyError):
         return False

@@ -1,4 +1,4 @@
-"""Building blocks of the synthetic clips: noise, tones, voices, textures. 16 kHz throughout."""
+"""Building blocks of the synthetic clips: noise, voices, notes, textures. 16 kHz throughout."""
 
 import hashlib
 from collections.abc import Callable
@@ -44,9 +44,14 @@ def band(low: float, high: float) -> Response:
     return lambda f: 1.0 / (1 + (low / np.maximum(f, 1.0)) ** 4) / (1 + (f / high) ** 4)
 
 
+def phase(frequency: np.ndarray | float, samples: int) -> np.ndarray:
+    """The phase in radians of a constant or moving frequency in hertz."""
+    return 2 * np.pi / SAMPLE_RATE * np.cumsum(np.broadcast_to(frequency, samples))
+
+
 def tone(frequency: np.ndarray | float, samples: int) -> np.ndarray:
     """A sine of a constant or moving frequency in hertz."""
-    return np.sin(2 * np.pi * np.cumsum(np.broadcast_to(frequency, samples)) / SAMPLE_RATE)
+    return np.sin(phase(frequency, samples))
 
 
 def decay(samples: int, seconds: float) -> np.ndarray:
@@ -161,55 +166,36 @@ def note(
     time = np.arange(samples) / SAMPLE_RATE
     vibrato = random.uniform(0, 0.004) * np.sin(2 * np.pi * random.uniform(4, 7) * time)
     frequency = 440 * 2 ** ((midi - 69) / 12) * (1 + vibrato)
-    sound = np.zeros(samples)
+    first, sound = phase(frequency, samples), np.zeros(samples)
     for harmonic in range(1, 11):
         if frequency.max() * harmonic < 0.48 * SAMPLE_RATE:
             level = harmonic**-brightness * (even if harmonic % 2 == 0 else 1)
-            sound += level * random.uniform(0.6, 1.4) * tone(frequency * harmonic, samples)
+            sound += level * random.uniform(0.6, 1.4) * np.sin(harmonic * first)
     return sound * decay(samples, fall) * np.minimum(1, time / attack)
 
 
 # --- environment ----------------------------------------------------------------------------------
 
 
-def rain(random: np.random.Generator, samples: int) -> np.ndarray:
-    drops = bursts(
-        random,
-        samples,
-        random.uniform(150, 300),
-        lambda: random.standard_normal(160) * decay(160, 0.002),
-    )
-    return 0.4 * noise(random, samples, band(random.uniform(600, 1500), 7000)) + 0.5 * drops
-
-
-def wind(random: np.random.Generator, samples: int) -> np.ndarray:
-    return noise(random, samples, band(80, random.uniform(300, 900)))
-
-
-def crackle(random: np.random.Generator, samples: int) -> np.ndarray:
-    pops = bursts(
-        random,
-        samples,
-        random.uniform(15, 40),
-        lambda: random.standard_normal(320) * decay(320, 0.003),
-    )
-    return pops + 0.02 * noise(random, samples, band(60, 500))
-
-
 def engine(random: np.random.Generator, samples: int) -> np.ndarray:
+    """A hum of a moving pitch, and some noise."""
     time = np.arange(samples) / SAMPLE_RATE
     base = random.uniform(30, 70) * (1 + 0.1 * np.sin(2 * np.pi * random.uniform(0.2, 1) * time))
-    hum = sum(random.uniform(0.3, 1) / k * tone(base * k, samples) for k in range(1, 16))
+    first = phase(base, samples)
+    hum = sum(random.uniform(0.3, 1) / k * np.sin(k * first) for k in range(1, 16))
     return hum + 0.5 * noise(random, samples, band(100, 1500))
 
 
 def crickets(random: np.random.Generator, samples: int) -> np.ndarray:
+    """A trilled tone between 3.5 and 5.5 kHz."""
     time = np.arange(samples) / SAMPLE_RATE
     trill = 0.5 + 0.5 * np.sin(2 * np.pi * random.uniform(25, 45) * time)
     return trill * tone(random.uniform(3500, 5500), samples)
 
 
 def birds(random: np.random.Generator, samples: int) -> np.ndarray:
+    """Short sweeps between 2 and 4 kHz."""
+
     def call():
         length = random.integers(1000, 4000)
         sweep = np.linspace(random.uniform(2000, 4000), random.uniform(2000, 4000), length)
@@ -219,13 +205,10 @@ def birds(random: np.random.Generator, samples: int) -> np.ndarray:
 
 
 def drops(random: np.random.Generator, samples: int) -> np.ndarray:
+    """Decaying sweeps that begin between 0.5 and 1.5 kHz."""
+
     def drop():
         sweep = random.uniform(500, 1500) * (1 + np.arange(1600) / 1600)
         return tone(sweep, 1600) * decay(1600, 0.02)
 
     return bursts(random, samples, random.uniform(4, 9), drop)
-
-
-def chatter(random: np.random.Generator, samples: int) -> np.ndarray:
-    letters = "".join(random.choice(list("aeiou"), max(1, samples // 3000)))
-    return spoken(random, letters, samples, random.uniform(90, 240), random.uniform(0.85, 1.2))
