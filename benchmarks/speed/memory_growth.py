@@ -114,7 +114,7 @@ def main() -> None:
         found[clips] = json.loads(done.stdout.splitlines()[-1])
         print(
             f"     {clips} clips: embedding {found[clips]['embedding']:.0f} MB, "
-            f"head {found[clips]['head']:.0f} MB; {MANY * DIM * 4 / 1e6:.0f} MB of embeddings at most"
+            f"head {found[clips]['head']:.0f} MB; embeddings: {clips * DIM * 4 / 1e6:.0f} MB"
         )
     for phase in ("embedding", "head"):
         growth = (found[MANY][phase] - found[FEW][phase]) * 1e6 / (MANY - FEW)

@@ -42,7 +42,7 @@ def main() -> None:
         gathered = space.gather(keys, lambda n, dim: matrix(n, dim, folder / "scratch"))
         read = time.perf_counter() - started
         assert np.array_equal(gathered[-1], rows[(CLIPS - 1) % BLOCK, 0])
-    print(f"     {megabytes:.0f} MB; plain npy files of the same size: {megabytes / plain:.0f} MB/s")
+    print(f"     {megabytes:.0f} MB; as plain npy files: {megabytes / plain:.0f} MB/s")
     verdict("store, writing", megabytes / written, 500, " MB/s")
     verdict("store, reading in order", megabytes / read, 500, " MB/s")
     verdict("store, opening (checks every shard)", megabytes / opened, 500, " MB/s")

@@ -2,8 +2,9 @@
 
 Everything is trained on the windows of testing, standardised with the fitted clips' mean and
 deviation. What is chosen is chosen on the validation split (where there is none: on every fifth
-training clip per label, by SHA-1 of its id), ties to the more regularised; then the head is fitted
-again on training and validation clips together. Nothing is chosen on test clips.
+training clip per label, by SHA-1 of its id), ties to the more regularised, and looking no further
+after two strengths in a row without an improvement; then the head is fitted again on training and
+validation clips together. Nothing is chosen on test clips.
 
 * linear: logistic regression (multinomial per slot, binary per tag) by L-BFGS: summed
   cross-entropy + |W|^2 / 2C, bias free, C from 1e-4 to 1000 by decades.
