@@ -8,7 +8,6 @@ from hares_tf.evaluation.examples import Examples
 from hares_tf.evaluation.heads import Standardizer
 from hares_tf.evaluation.protocols.base import Outcome, Work, first_best, held_out
 
-
 # A path ends after so many strengths in a row that do not improve on the best score.
 PATIENCE = 2
 
