@@ -8,9 +8,6 @@ from hares_tf.evaluation.examples import Examples
 from hares_tf.evaluation.heads import Standardizer
 from hares_tf.evaluation.protocols.base import Outcome, Work, first_best, held_out
 
-# A path ends after so many strengths in a row that do not improve on the best score.
-PATIENCE = 2
-
 
 def choose_and_refit(
     make_path: Callable,
@@ -20,6 +17,7 @@ def choose_and_refit(
     clip_scores: Callable[[np.ndarray, Examples], np.ndarray],
     work: Work,
     name: str,
+    explore: Callable | None = None,
 ) -> Outcome:
     """Scores a path of heads (see `logistic.LogisticPath`).
 
@@ -32,20 +30,19 @@ def choose_and_refit(
         clip_scores: logits of windows -> scores of clips.
         work: see `Work`.
         name: of the strength, in the details.
+        explore: makes the path that is only chosen from; default: `make_path`.
     """
     chosen_on, where = held_out(train)
     fitted, validation = train.select(~chosen_on), train.select(chosen_on)
     standardize = Standardizer(fitted.embeddings)
-    path = make_path(standardize(fitted.embeddings), fitted.row_targets, train.labels)
+    explore = explore or make_path
+    path = explore(standardize(fitted.embeddings), fitted.row_targets, train.labels)
     windows = standardize(validation.embeddings)
     scores: list[float] = []
     for strength in strengths:
         path.fit(strength)
         found = clip_scores(path.logits(windows), validation)
         scores.append(work.metric(found, validation.targets, train.labels))
-        # The least regularised fits take most of the time, and what they add is overfitting.
-        if len(scores) - 1 - first_best(scores) >= PATIENCE:
-            break
     best = first_best(scores)
     del path, fitted, validation, windows  # may lie on disk: give it back before the next
 
@@ -60,7 +57,7 @@ def choose_and_refit(
         details={
             name: strengths[best],
             f"{name}_chosen_on": where,
-            "validation_scores": dict(zip(map(str, strengths), scores, strict=False)),
+            "validation_scores": dict(zip(map(str, strengths), scores, strict=True)),
             "converged": path.converged,
         },
     )
