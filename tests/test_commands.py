@@ -47,7 +47,7 @@ def test_help_names_every_flag_with_a_sentence(command, capsys):
         ("evaluate", ["--handle=/no/such/module"], ["/no/such/module", "no such folder"]),
         ("evaluate", ["--handle=x", "stray"], ["unexpected", "stray"]),
         ("evaluate", ["--handle=x", "--sample_rate=much"], ["sample_rate", "much"]),
-        ("evaluate", ["--handle=x", "--views=many"], ["views", "online"]),
+        ("evaluate", ["--handle=x", "--protocol=paper", "--views=many"], ["views", "online"]),
         ("data", ["--tasks=esc5"], ["esc50"]),
         ("report", ["/no/such/folder"], ["/no/such/folder"]),
         ("check", [], ["--handle"]),

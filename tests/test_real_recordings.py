@@ -7,7 +7,7 @@ protocol, widened by about five points: far outside them, something in the path 
 import pytest
 
 from hares_tf.evaluation import evaluate
-from hares_tf.evaluation.tasks import resolve
+from hares_tf.evaluation.tasks import Places, resolve
 
 RANGES = {"esc10": (70, 85), "keyword": (33, 43), "instrument": (83, 94), "speaker": (93, 100)}
 
@@ -19,7 +19,7 @@ def task_files(repository):
 
 def test_every_task_file_reads_its_set(task_files, shared_dir):
     tasks = resolve(list(task_files.values()), shared_dir / "data")
-    sizes = {task.id: len(task.read_manifest().clips) for task in tasks}
+    sizes = {task.id: len(task.read(Places()).clips) for task in tasks}
     assert sizes == {
         "esc10": 400,
         "fsdd": 3000,
@@ -29,7 +29,7 @@ def test_every_task_file_reads_its_set(task_files, shared_dir):
         "pitch": 632,
         "speaker": 1172,
     }
-    speaker = next(task for task in tasks if task.id == "speaker").read_manifest()
+    speaker = next(task for task in tasks if task.id == "speaker").read(Places())
     assert speaker.n_excluded == 240
 
 
