@@ -167,7 +167,7 @@ class TaskEvaluation:
         embedded_at = time.perf_counter()
         train, test = self._examples(selections)
         task = self.task
-        self._progress.say(f"  {task.id}: training on {len(train)} clips")
+        self._progress.say(f"  {task.id}: training on {len(train)} examples")
         metric = METRICS[task.metric]
         outcome = self._protocol.run(task, train, test, self._work(selections, metric.function))
         labels = self.prepared.manifest.labels
