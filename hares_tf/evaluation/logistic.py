@@ -41,7 +41,6 @@ class LogisticPath:
         targets: `[rows, groups]` numbers or `[rows, tags]` shares from 0 to 1 (`Labels.targets`).
         labels: the label space. A name of a softmax without rows gets minus infinity as its logit,
             a tag without positive rows the constant `ABSENT_LOGIT`.
-        max_iterations: at which a fit ends in any case.
 
     Attributes:
         converged: whether every fit so far ended where its model of the Hessian promises a decrease
@@ -51,14 +50,7 @@ class LogisticPath:
         EvaluationError: embeddings that are not finite.
     """
 
-    def __init__(
-        self,
-        embeddings: np.ndarray,
-        targets: np.ndarray,
-        labels: Labels,
-        max_iterations: int = MAX_ITERATIONS,
-    ):
-        self._max_iterations = max_iterations
+    def __init__(self, embeddings: np.ndarray, targets: np.ndarray, labels: Labels):
         self._basis, self._embeddings = row_space(np.asarray(embeddings, np.float32))
         make = _Sigmoids if labels.kind == "tags" else _Softmaxes
         self._loss = make(targets, labels)
@@ -100,7 +92,7 @@ class LogisticPath:
             if len(history) > STALL_STEPS:
                 fallen = history[-1 - STALL_STEPS] - solver.values
                 active &= fallen > TOLERANCE * solver.values
-            if not active.any() or len(history) > self._max_iterations:
+            if not active.any() or len(history) > MAX_ITERATIONS:
                 break
             solver.step(evaluate, active)
             history.append(solver.values)

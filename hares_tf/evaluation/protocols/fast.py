@@ -12,8 +12,6 @@ again on training and validation clips together. Nothing is chosen on test clips
   a cosine schedule over a fixed number of epochs, and what is chosen is the weight decay.
 """
 
-from functools import partial
-
 from hares_tf.evaluation.examples import Examples
 from hares_tf.evaluation.logistic import LogisticPath
 from hares_tf.evaluation.protocols import mlp, svm
@@ -22,9 +20,6 @@ from hares_tf.evaluation.protocols.paths import choose_and_refit
 from hares_tf.evaluation.tasks.declaration import Task
 
 LINEAR_C = tuple(10.0**power for power in range(-4, 4))
-# Where C is large and classes separate, the objective is flat and its minimum takes a thousand
-# iterations, which move no answer. What is only to be chosen from need not go that far.
-EXPLORE = partial(LogisticPath, max_iterations=200)
 
 
 class Fast(Protocol):
@@ -41,7 +36,7 @@ class Fast(Protocol):
             if task.head == "mlp":
                 return mlp.choose_and_refit(task, train, test, self.clip_scores, work)
             return choose_and_refit(
-                LogisticPath, LINEAR_C, train, test, self.clip_scores, work, "c", EXPLORE
+                LogisticPath, LINEAR_C, train, test, self.clip_scores, work, "c"
             )
 
         if has_folds(test):

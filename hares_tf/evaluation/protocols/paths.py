@@ -17,7 +17,6 @@ def choose_and_refit(
     clip_scores: Callable[[np.ndarray, Examples], np.ndarray],
     work: Work,
     name: str,
-    explore: Callable | None = None,
 ) -> Outcome:
     """Scores a path of heads (see `logistic.LogisticPath`).
 
@@ -30,13 +29,11 @@ def choose_and_refit(
         clip_scores: logits of windows -> scores of clips.
         work: see `Work`.
         name: of the strength, in the details.
-        explore: makes the path that is only chosen from; default: `make_path`.
     """
     chosen_on, where = held_out(train)
     fitted, validation = train.select(~chosen_on), train.select(chosen_on)
     standardize = Standardizer(fitted.embeddings)
-    explore = explore or make_path
-    path = explore(standardize(fitted.embeddings), fitted.row_targets, train.labels)
+    path = make_path(standardize(fitted.embeddings), fitted.row_targets, train.labels)
     windows = standardize(validation.embeddings)
     scores: list[float] = []
     for strength in strengths:
