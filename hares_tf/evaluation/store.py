@@ -15,6 +15,7 @@ unique names; a clip that two of them embedded is simply there twice).
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import sys
@@ -23,6 +24,7 @@ import uuid
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -135,7 +137,7 @@ class EmbeddingSpace:
         offsets = np.concatenate([[0], np.cumsum(self.rows(keys))])
         packed = np.array([self._where[key] for key in keys], np.uint64)
         shards = packed >> np.uint64(2 * _BITS)
-        starts = (packed >> np.uint64(_BITS)) & np.uint64(_ROWS_MASK)
+        starts = ((packed >> np.uint64(_BITS)) & np.uint64(_ROWS_MASK)).astype(np.int64)
         result = None
         for number in np.unique(shards):
             path = self._shards[number]
@@ -143,9 +145,14 @@ class EmbeddingSpace:
             shard = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
             if result is None:
                 result = allocate(int(offsets[-1]), shard.shape[1])
-            for position in np.flatnonzero(shards == number):
-                start, first, last = int(starts[position]), *offsets[position : position + 2]
-                result[first:last] = shard[start : start + last - first]
+            positions = np.flatnonzero(shards == number)
+            here, to, until = starts[positions], offsets[positions], offsets[positions + 1]
+            # Clips that follow one another in the shard and in the result are one piece.
+            follows = (to[1:] == until[:-1]) & (here[1:] == here[:-1] + (until - to)[:-1])
+            first = np.flatnonzero(np.append(True, ~follows))
+            last = np.append(first[1:], len(positions)) - 1
+            for start, begin, end in zip(here[first], to[first], until[last], strict=True):
+                result[begin:end] = shard[start : start + end - begin]
         return result
 
     def _remove_leftovers(self) -> None:
@@ -198,6 +205,27 @@ def _checksum(path: Path) -> int:
     return value
 
 
+def _write_rows(file: BinaryIO, rows: Sequence[np.ndarray]) -> int:
+    """Writes float32 arrays `[n, dim]` below one another as one `.npy`; gives its CRC-32.
+
+    Piece by piece, so that nothing is copied together first and nothing is read back.
+    """
+    whole = {
+        "descr": "<f4",
+        "fortran_order": False,
+        "shape": (sum(map(len, rows)), rows[0].shape[1]),
+    }
+    if any(part.shape[1:] != rows[0].shape[1:] for part in rows):
+        raise ValueError("embeddings of different widths cannot share a shard")
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, whole)
+    value = 0
+    for piece in (header.getvalue(), *(np.ascontiguousarray(part, "<f4").data for part in rows)):
+        file.write(piece)
+        value = zlib.crc32(piece, value)
+    return value
+
+
 class ShardWriter:
     """Collects embeddings and writes them as shards of bounded size and age."""
 
@@ -239,11 +267,11 @@ class ShardWriter:
                 path.write_text(json.dumps(about, indent=2, sort_keys=True), encoding="utf-8")
         data = directory / f"{uuid.uuid4().hex}.npy"
         with atomic_file(data) as path, open(path, "wb") as file:
-            np.save(file, np.concatenate(self._rows), allow_pickle=False)
+            crc = _write_rows(file, self._rows)
         stops = np.cumsum([len(rows) for rows in self._rows]).tolist()
         starts = [0, *stops[:-1]]
         index = {
-            "crc32": _checksum(data),
+            "crc32": crc,
             "clips": list(zip(self._digests, starts, stops, strict=True)),
         }
         with atomic_file(data.with_suffix(".json")) as path:

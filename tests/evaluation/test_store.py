@@ -123,12 +123,26 @@ def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     space = EmbeddingStore(tmp_path).space({})
-    monkeypatch.setattr(np, "save", full)
+    monkeypatch.setattr(store, "_write_rows", full)
     writer = store.ShardWriter(space, {})
     writer.add("a", np.ones((1, 5), np.float32))
     with pytest.raises(EvaluationError, match="No space left"):
         writer.flush()
     assert not list(space.directory.glob("*.npy")) and not list(space.directory.glob(".tmp*"))
+
+
+def test_shards_are_npy_files_of_all_rows(tmp_path):
+    random = np.random.default_rng(0)
+    rows = {f"{k:064x}": random.normal(size=(k + 1, 3)).astype(np.float32) for k in range(5)}
+    space = EmbeddingStore(tmp_path).space({})
+    with space.writer(notes={}) as writer:
+        for key, part in rows.items():
+            writer.add(key, part)
+    (path,) = space.directory.glob("*.npy")
+    np.testing.assert_array_equal(np.load(path), np.concatenate(list(rows.values())))
+    # Any order, with repetitions and gaps: runs of neighbours and single ones.
+    keys = [list(rows)[k] for k in (3, 4, 0, 1, 2, 4, 4, 1)]
+    np.testing.assert_array_equal(space.gather(keys), np.concatenate([rows[k] for k in keys]))
 
 
 def test_space_file_says_what_it_depends_on(tmp_path):
