@@ -89,7 +89,6 @@ class TaskEvaluation:
         if not results.predictions_path(self._path).is_file():
             self._progress.say(f"  {self.task.id}: its predictions are gone; scoring anew")
             return None
-        # Failures are tried again: what kept a clip from being read may have passed.
         if stored["key"] != self._key:
             self._progress.say(f"  {self.task.id}: the stored result is out of date; scoring anew")
             return None
@@ -98,6 +97,7 @@ class TaskEvaluation:
                 f"  {self.task.id}: {stored['score']:.1f} (finished before: {self._path})"
             )
             return stored
+        # What kept a clip from being read may have passed.
         self._progress.say(f"  {self.task.id}: clips failed in the stored result; scoring anew")
         return None
 
