@@ -13,6 +13,10 @@ ALLOWED = {
     "audio": set(),
     "layers": {"audio"},
     "models": {"audio", "layers"},
+    "objectives": {"audio", "layers", "models"},
+    # Clips of a task, and how progress is told and workers are started.
+    "data": {"audio", "evaluation"},
+    "pretrain": {"audio", "layers", "models", "objectives", "data", "evaluation"},
     "hub": {"audio", "models"},
     "hub.loader": set(),
     "evaluation": {"audio", "hub.loader"},
@@ -79,6 +83,8 @@ def test_hub_loader_uses_no_models(repository):
         "from hares_tf.hub import locate",
         "from hares_tf.evaluation import evaluate",
         "import hares_tf.evaluation.command, hares_tf.hub.command",
+        "import hares_tf.pretrain.command",
+        "from hares_tf.pretrain import load_config; load_config('slowfast_nfnet_f0_simclr')",
     ],
 )
 def test_light_imports_stay_light(statement):
@@ -86,7 +92,9 @@ def test_light_imports_stay_light(statement):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("package", ["audio.frontend", "layers", "models.waveform_encoder"])
+@pytest.mark.parametrize(
+    "package", ["audio.frontend", "layers", "models.waveform_encoder", "objectives"]
+)
 def test_networks_import_no_tensorflow_themselves(repository, package):
     """Keras ops only, but for the one convolution primitive: other backends can run them."""
     base = repository / "hares_tf" / package.replace(".", "/")

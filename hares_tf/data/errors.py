@@ -1,0 +1,7 @@
+"""The exception type of `hares_tf.data`."""
+
+from hares_tf.errors import HaresError
+
+
+class DataError(HaresError):
+    """Recordings or prepared clips that cannot be used as they are; the message says what to do."""

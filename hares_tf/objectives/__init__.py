@@ -1,0 +1,21 @@
+"""What a training step minimises, written with `keras.ops` for every Keras backend.
+
+Attributes load on first use, so that listing the objectives loads no Keras.
+"""
+
+from hares_tf.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "Classification": "classification",
+        "Losses": "objective",
+        "ObjectiveError": "errors",
+        "SimCLR": "simclr",
+        "beta_5_2": "mixing",
+        "create_objective": "registry",
+        "list_objectives": "registry",
+        "mix": "mixing",
+        "nt_xent": "nt_xent",
+    },
+)

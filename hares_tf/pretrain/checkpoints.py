@@ -1,0 +1,126 @@
+"""Checkpoints: one npz file per step, whole or absent, the last few and the best.
+
+An npz is a zip of plain arrays with a checksum each: nothing in it is code, and a file that is cut
+or damaged is recognised when it is read.
+"""
+
+import json
+import os
+import re
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from hares_tf.files import atomic_file
+from hares_tf.pretrain.errors import PretrainError
+
+SCHEMA = 1
+_NAME = re.compile(r"step-(\d{8,})\.npz")
+_BEST = "best.json"
+
+
+class Checkpoints:
+    """The checkpoints of a run.
+
+    Args:
+        folder: where they are; created with the first.
+        keep: how many of the newest stay; the best one stays beside them.
+    """
+
+    def __init__(self, folder: Path, keep: int = 3):
+        self.folder = folder
+        self._keep = keep
+
+    def steps(self) -> list[int]:
+        """Steps of which there is a checkpoint, ascending."""
+        if not self.folder.is_dir():
+            return []
+        matches = (_NAME.fullmatch(path.name) for path in self.folder.iterdir())
+        return sorted(int(match[1]) for match in matches if match)
+
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of `step` is or would be."""
+        return self.folder / f"step-{step:08d}.npz"
+
+    def save(self, variables: dict, step: int) -> Path:
+        """Writes the values of `variables` (name -> Keras variable), and drops old checkpoints."""
+        arrays = {name: np.asarray(variable.value) for name, variable in variables.items()}
+        metadata = json.dumps({"schema": SCHEMA, "step": step})
+        with atomic_file(self.path(step)) as temporary, open(temporary, "wb") as file:
+            np.savez(file, metadata=np.array(metadata), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        best = (self.best() or {}).get("step")
+        for old in self.steps()[: -self._keep]:
+            if old != best:
+                self.path(old).unlink(missing_ok=True)
+        return self.path(step)
+
+    def restore(self, variables: dict) -> tuple[int, list[str]]:
+        """Fills `variables` from the newest checkpoint that can be read.
+
+        Returns:
+            Its step, 0 if there is no checkpoint, and a sentence for each that was passed over.
+
+        Raises:
+            PretrainError: there are checkpoints, but none can be read; or one is of another model.
+        """
+        passed = []
+        for step in reversed(self.steps()):
+            try:
+                arrays = _read(self.path(step))
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                passed.append(f"{self.path(step)} cannot be read ({reason})")
+                continue
+            _assign(variables, arrays, self.path(step))
+            return step, passed
+        if passed:
+            raise PretrainError(
+                f"None of the checkpoints in {self.folder} can be read: {'; '.join(passed)}. "
+                "Start afresh in another --workdir, or delete them."
+            )
+        return 0, []
+
+    def best(self) -> dict | None:
+        """`{"step", "by", "value"}` of the best checkpoint; None if none was judged."""
+        try:
+            return json.loads((self.folder / _BEST).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+
+    def judge(self, step: int, by: str, value: float) -> bool:
+        """Remembers the checkpoint of `step` if its value is the highest so far."""
+        best = self.best()
+        if best is not None and best["value"] >= value:
+            return False
+        with atomic_file(self.folder / _BEST) as temporary:
+            text = json.dumps({"step": step, "by": by, "value": value})
+            temporary.write_text(text + "\n", encoding="utf-8")
+        return True
+
+
+def _read(path: Path) -> dict:
+    """All arrays of a checkpoint; reading every byte of it checks its checksums."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    metadata = json.loads(str(arrays.pop("metadata")))
+    if metadata["schema"] != SCHEMA:
+        raise ValueError(f"its schema is {metadata['schema']}, this program reads {SCHEMA}")
+    return arrays
+
+
+def _assign(variables: dict, arrays: dict, path: Path) -> None:
+    if missing := sorted(set(variables) ^ set(arrays)):
+        raise PretrainError(
+            f"{path} is of another model or objective: {missing[0]} is only in one of the two."
+        )
+    for name, variable in variables.items():
+        if tuple(variable.shape) != arrays[name].shape:
+            raise PretrainError(
+                f"{path} is of another model: {name} has shape {arrays[name].shape} there and "
+                f"{tuple(variable.shape)} here."
+            )
+    for name, variable in variables.items():
+        variable.assign(arrays[name])

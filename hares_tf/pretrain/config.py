@@ -1,0 +1,140 @@
+"""Configurations: Python functions that give a `ConfigDict`, found by name or by path."""
+
+import ast
+import difflib
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from hares_tf.models.registry import get_spec
+from hares_tf.objectives import list_objectives
+from hares_tf.pretrain.config_names import list_configs
+from hares_tf.pretrain.errors import PretrainError
+
+#: What may differ when a run is resumed: none of it changes what is computed.
+HARMLESS = (
+    "steps_per_call",
+    "log_every",
+    "checkpoint_every",
+    "keep",
+    "probe",
+    "projector_clips",
+    "explosion",
+)
+
+
+def load_config(source: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """A configuration with the user's changes, checked.
+
+    Args:
+        source: one of `list_configs()`, or the path of a Python file with a `get_config()`; the
+            file is run, like any program that is started by name.
+        overrides: "key=value" with dots between section and key, for example "crops.seconds=1.5".
+            A value is read as what it replaces: a number, true or false, text, or a list.
+
+    Raises:
+        PretrainError: there is no such configuration or key, or a value makes no sense.
+    """
+    config = _module(source).get_config()
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals:
+            raise PretrainError(f"--config.{override}: write --config.{key}=VALUE.")
+        _set(config, key, text)
+    check(config)
+    return config
+
+
+def _module(source: str):
+    path = Path(source)
+    if source in list_configs():
+        return importlib.import_module(f"hares_tf.pretrain.configs.{source}")
+    if path.suffix != ".py":
+        near = difflib.get_close_matches(source, list_configs(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(list_configs())}"
+        raise PretrainError(
+            f"There is no configuration {source!r}; {hint} A file's name ends in .py."
+        )
+    if not path.is_file():
+        if path.stem in list_configs():  # as the file lies in the repository
+            return importlib.import_module(f"hares_tf.pretrain.configs.{path.stem}")
+        raise PretrainError(f"--config={source}: there is no such file.")
+    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # a user's file may raise anything
+        raise PretrainError(f"{source} cannot be run ({type(error).__name__}: {error}).") from error
+    if not callable(getattr(module, "get_config", None)):
+        raise PretrainError(f"{source} has no function get_config().")
+    return module
+
+
+def _set(config: ConfigDict, key: str, text: str) -> None:
+    *sections, name = key.split(".")
+    place = config
+    for section in sections:
+        place = place.get(section, None)
+        if not isinstance(place, ConfigDict):
+            raise PretrainError(f"--config.{key}: the configuration has no section {section!r}.")
+    if name not in place or isinstance(place[name], ConfigDict):
+        near = difflib.get_close_matches(name, list(place), n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(sorted(place))}."
+        raise PretrainError(f"--config.{key}: the configuration has no key {name!r}{hint}")
+    place[name] = _parsed(key, text, place[name])
+
+
+def _parsed(key: str, text: str, old):
+    """The value that `text` stands for, of the type of the old one."""
+    if isinstance(old, str):
+        return text
+    if isinstance(old, tuple):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if isinstance(old, bool):
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise PretrainError(f"--config.{key} is true or false, not {text!r}.")
+    try:
+        value = ast.literal_eval(text)
+        if type(value) not in (int, float):
+            raise ValueError
+        if isinstance(old, int) and value != int(value):
+            raise ValueError
+        return type(old)(value)
+    except (ValueError, SyntaxError, OverflowError):
+        kind = "a whole number" if isinstance(old, int) else "a number"
+        raise PretrainError(f"--config.{key} is {kind}, not {text!r}.") from None
+
+
+def check(config: ConfigDict) -> None:
+    """Raises PretrainError where a configuration cannot be meant."""
+    get_spec(config.model.name)
+    if config.objective.name not in list_objectives():
+        names = ", ".join(list_objectives())
+        raise PretrainError(f"There is no objective {config.objective.name!r}; choose {names}.")
+    for key in ("batch", "steps", "steps_per_call", "log_every", "checkpoint_every", "keep"):
+        if config[key] < 1:
+            raise PretrainError(f"{key} must be at least 1, not {config[key]}.")
+    for key in ("warmup_steps", "chunk", "seed", "projector_clips"):
+        if config[key] < 0:
+            raise PretrainError(f"{key} must not be negative, but is {config[key]}.")
+    if config.warmup_steps >= config.steps:
+        raise PretrainError(
+            f"A warm-up of {config.warmup_steps} steps does not fit into {config.steps} steps: "
+            "lower warmup_steps."
+        )
+    if config.precision not in ("float32", "mixed_bfloat16", "float64"):
+        raise PretrainError(
+            f"precision is float32, mixed_bfloat16 or float64, not {config.precision!r}."
+        )
+    for name, value, low, high in (
+        ("learning_rate", config.learning_rate, 0.0, float("inf")),
+        ("crops.seconds", config.crops.seconds, 0.0, float("inf")),
+        ("crops.fraction", config.crops.fraction, 0.0, 1.0),
+        ("explosion", config.explosion, 1.0, float("inf")),
+    ):
+        if not low < value <= high or value == float("inf"):
+            raise PretrainError(f"{name} must be above {low:g} and at most {high:g}, not {value}.")

@@ -1,0 +1,79 @@
+"""The paper's pretraining settings, of which every configuration is a variation.
+
+Sources: paper, Section 3 (batch, steps, crops, optimiser, projector) and Appendix C (schedule,
+temperature, mixing, standardisation). What it leaves open is marked "ours".
+"""
+
+from ml_collections import ConfigDict
+
+
+def simclr() -> ConfigDict:
+    """SimCLR as the paper trains it: 4096 clips, 200,000 steps."""
+    config = _common()
+    config.objective = ConfigDict(
+        {
+            "name": "simclr",
+            "temperature": 0.1,
+            # "a MLP with 3 hidden layers of size 4096"; the size of its output is ours.
+            "hidden": 4096,
+            "layers": 3,
+            "size": 128,
+        }
+    )
+    config.batch = 4096
+    config.steps = 200_000
+    return config
+
+
+def classification() -> ConfigDict:
+    """Classification as the paper trains it: 1024 clips, 100,000 steps."""
+    config = _common()
+    config.objective = ConfigDict({"name": "classification"})
+    config.batch = 1024
+    config.steps = 100_000
+    return config
+
+
+def _common() -> ConfigDict:
+    return ConfigDict(
+        {
+            "model": {
+                "name": "slowfast_nfnet_f0",
+                # Keep only the blocks' inputs and compute the rest again in the backward pass.
+                "rematerialise": False,
+            },
+            # One of objectives.mixing.DOMAINS: log_mel, mel, waveform, none.
+            "mixing": "log_mel",
+            "crops": {
+                "seconds": 3.0,
+                # A view is at most this share of its clip; below 1, two views of a clip that is
+                # shorter than a crop differ.
+                "fraction": 1.0,
+                # What fills a view that is shorter than a crop: "zeros" or "repeat".
+                "pad": "zeros",
+            },
+            # Neighbouring clips of a shard that are read in one piece. 1 is a perfect shuffle, for
+            # small data on a local disk.
+            "block_clips": 16,
+            "learning_rate": 2e-4,
+            "warmup_steps": 5_000,
+            # Ours: the moments and epsilon that Adam's authors propose.
+            "adam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8},
+            "precision": "mixed_bfloat16",
+            # Views per chunk of gradient caching on each replica; 0: no caching.
+            "chunk": 0,
+            "jit_compile": False,
+            "seed": 0,
+            # Steps that run without coming back to Python.
+            "steps_per_call": 100,
+            "log_every": 100,
+            "checkpoint_every": 1_000,
+            "keep": 3,
+            # Stop when the loss exceeds its first value by this factor. Ours.
+            "explosion": 10.0,
+            # HARES tasks (names or files) that are scored while training; every 0 steps: never.
+            "probe": {"tasks": (), "every": 0, "protocol": "fast"},
+            # So many clips' embeddings for TensorBoard's projector at every checkpoint.
+            "projector_clips": 0,
+        }
+    )

@@ -1,0 +1,40 @@
+"""Stopping politely: a signal asks, the training loop finishes what it is at and saves."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+
+
+class StopRequest:
+    """Whether a signal has asked the run to stop, and which."""
+
+    def __init__(self):
+        self.signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+
+@contextlib.contextmanager
+def stop_request() -> Iterator[StopRequest]:
+    """Notes SIGTERM (preempted machines) and SIGINT (Ctrl-C); a second Ctrl-C interrupts at once.
+
+    Elsewhere than in the main thread signals cannot be caught; the request then never comes.
+    """
+    request = StopRequest()
+
+    def note(number, _frame):
+        if number == signal.SIGINT and request.signal == signal.SIGINT:
+            raise KeyboardInterrupt
+        request.signal = number
+
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

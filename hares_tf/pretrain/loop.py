@@ -1,0 +1,110 @@
+"""Several training steps in one call, on every replica of the strategy."""
+
+import functools
+
+import tensorflow as tf
+
+from hares_tf.data import Crops, batches
+from hares_tf.pretrain.learner import Learner
+from hares_tf.pretrain.step import training_step
+
+#: What every step reports beside the objective's own metrics.
+ALWAYS = ("loss", "gradient_norm")
+
+
+def make_iterator(strategy, config, clips, learner: Learner, first_step: int):
+    """Batches for the replicas, beginning with `first_step`; every worker reads its own blocks."""
+    objective = learner.objective
+    crops = Crops(
+        views=objective.views,
+        seconds=config.crops.seconds,
+        fraction=config.crops.fraction,
+        sample_rate=learner.encoder.sample_rate,
+        pad=config.crops.pad,
+    )
+
+    def make_dataset(context):
+        dataset = batches(
+            clips,
+            crops,
+            replica_batch=context.get_per_replica_batch_size(config.batch),
+            seed=config.seed,
+            first_step=first_step,
+            replicas=strategy.num_replicas_in_sync // context.num_input_pipelines,
+            host=context.input_pipeline_id,
+            hosts=context.num_input_pipelines,
+            labels=objective.needs_labels,
+            block_clips=config.block_clips,
+        )
+        # Devices need no clip numbers.
+        return dataset.map(lambda batch: {key: batch[key] for key in batch if key != "clip"})
+
+    return iter(strategy.distribute_datasets_from_function(make_dataset))
+
+
+class Loop:
+    """Runs steps and hands back what they report.
+
+    Args:
+        strategy: the `tf.distribute` strategy.
+        learner: what is trained, made under it.
+        config: the resolved configuration.
+    """
+
+    def __init__(self, strategy, learner: Learner, config):
+        self.names = (*ALWAYS, *learner.objective.metric_names)
+        self._strategy = strategy
+        self._classes = None
+        if learner.objective.needs_labels:
+            self._classes = learner.head.compute_output_shape((1, 1))[-1]
+        self._batch = config.batch
+        step = functools.partial(training_step, learner, seed=config.seed, chunk=config.chunk)
+        self._step = tf.function(step, jit_compile=config.jit_compile, reduce_retracing=False)
+        self._run = tf.function(self._run_steps)
+
+    def run(self, iterator, first: int, count: int, stop: bool = False) -> dict:
+        """Steps `first` to `first + count - 1`.
+
+        Args:
+            iterator: of `make_iterator`.
+            first: number of the first step.
+            count: how many.
+            stop: whether this worker has been asked to stop.
+
+        Returns:
+            "series": float32 `[count, len(names)]` metrics of every step; "stop": whether any
+            worker has been asked to stop; "scores" and "labels" `[batch, classes]` of the last
+            step, for classifiers.
+        """
+        series, stops, ranking = self._run(
+            iterator, tf.constant(first), tf.constant(count), tf.constant(float(stop))
+        )
+        return {
+            "series": series.numpy(),
+            "stop": float(stops) > 0.0,
+            **{name: value.numpy() for name, value in ranking.items()},
+        }
+
+    def _run_steps(self, iterator, first, count, stop):
+        strategy = self._strategy
+        series = tf.TensorArray(tf.float32, size=count, element_shape=[len(self.names)])
+        ranking = {}
+        if self._classes is not None:
+            empty = tf.zeros([self._batch, self._classes])
+            ranking = {"scores": empty, "labels": empty}
+        stops = tf.zeros([])
+        for index in tf.range(count):
+            metrics, new = strategy.run(self._replica_step, (next(iterator), first + index, stop))
+            totals = {
+                name: strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
+                for name, value in metrics.items()
+            }
+            series = series.write(index, tf.stack([totals[name] for name in self.names]))
+            stops = totals["stop"]
+            # The same on all replicas.
+            ranking = {name: strategy.experimental_local_results(new[name])[0] for name in ranking}
+        return series.stack(), stops, ranking
+
+    def _replica_step(self, batch, step, stop):
+        metrics, ranking = self._step(batch=batch, step=step)
+        return {**metrics, "stop": stop}, ranking

@@ -1,0 +1,115 @@
+"""run.json: what a run is, so that it can be resumed, exported and understood years later."""
+
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+from hares_tf import __version__
+from hares_tf.files import atomic_file
+from hares_tf.pretrain.config import HARMLESS
+from hares_tf.pretrain.errors import PretrainError
+
+RUN = "run.json"
+SCHEMA = 1
+
+
+def make_record(config, clips, strategy, exact_resume: bool) -> dict:
+    """Describes a run.
+
+    Args:
+        config: the resolved configuration.
+        clips: the `ClipSet` it trains on.
+        strategy: the `tf.distribute` strategy.
+        exact_resume: whether it was asked for.
+    """
+    import tensorflow as tf
+
+    return {
+        "schema": SCHEMA,
+        "model": config.model.name,
+        "objective": config.objective.name,
+        "config": json.loads(json.dumps(config.to_dict())),
+        "label_names": list(clips.label_names) if config.objective.name == "classification" else [],
+        "data": {
+            "name": clips.name,
+            "n_clips": clips.n_clips,
+            "seconds": clips.seconds,
+            "content_hash": clips.content_hash,
+            "source": clips.source,
+        },
+        "environment": {
+            "hares_tf": __version__,
+            **{name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "strategy": type(strategy).__name__,
+            "replicas": strategy.num_replicas_in_sync,
+            "devices": sorted({d.device_type for d in tf.config.list_logical_devices()}),
+            "exact_resume": exact_resume,
+            "threads": {
+                "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
+                "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
+            },
+        },
+    }
+
+
+def read_record(workdir: str | os.PathLike) -> dict | None:
+    """The record in a run's folder; None if there is none.
+
+    Raises:
+        PretrainError: it cannot be understood.
+    """
+    path = Path(workdir) / RUN
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise PretrainError(f"{path} is no JSON ({error}).") from error
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise PretrainError(f"{path} is not a record of schema {SCHEMA}.")
+    return record
+
+
+def write_record(workdir: Path, record: dict) -> None:
+    """Writes the record into the run's folder."""
+    with atomic_file(workdir / RUN) as temporary:
+        text = json.dumps(record, indent=2, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def check_resumable(old: dict, new: dict, workdir: Path) -> None:
+    """Refuses to go on with other settings or data than a run began with.
+
+    Raises:
+        PretrainError: something differs that would make the run neither the old nor a new one.
+    """
+    advice = f"Start it in another --workdir, or delete {workdir}."
+    for key, before, now in _differences(old["config"], new["config"]):
+        if key.split(".")[0] not in HARMLESS:
+            raise PretrainError(
+                f"The run in {workdir} began with {key}={before} and cannot go on with {now}. "
+                f"{advice}"
+            )
+    if old["data"]["content_hash"] != new["data"]["content_hash"]:
+        raise PretrainError(f"The run in {workdir} began with other clips than these. {advice}")
+    for key in ("replicas", "exact_resume", "threads"):
+        before, now = old["environment"][key], new["environment"][key]
+        if before != now and (old["environment"]["exact_resume"] or key == "replicas"):
+            raise PretrainError(
+                f"The run in {workdir} began with {key}={before}, now it is {now}, which would "
+                f"change what it computes. {advice}"
+            )
+
+
+def _differences(old: dict, new: dict, prefix: str = ""):
+    """`(key, old value, new value)` of all that differs, sections joined by dots."""
+    for key in sorted(set(old) | set(new)):
+        before, now = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            yield from _differences(before, now, f"{prefix}{key}.")
+        elif before != now:
+            yield f"{prefix}{key}", before, now

@@ -1,0 +1,194 @@
+"""One training step of one replica: static shapes, device operations only."""
+
+import tensorflow as tf
+
+from hares_tf.objectives.mixing import mix, mixed_spectrogram
+from hares_tf.pretrain.draws import Draws, draw
+from hares_tf.pretrain.learner import Learner, float_waveform
+from hares_tf.pretrain.replicas import gather_of
+
+
+def training_step(learner: Learner, batch: dict, step, *, seed: int, chunk: int = 0):
+    """Reads a batch, updates the parameters; runs in replica context.
+
+    Args:
+        learner: what is trained.
+        batch: "audio" int16 `[batch, views, samples]` and, if the objective needs them, "labels"
+            float32 `[batch, classes]`.
+        step: number of the step, a scalar tensor.
+        seed: of the run.
+        chunk: see `gradients_of`.
+
+    Returns:
+        `(metrics, ranking)`: scalars whose sum over the replicas is the global value; and for
+        classifiers `{"scores", "labels"}` of the global batch, each `[global_batch, classes]`,
+        else an empty dictionary.
+    """
+    context = tf.distribute.get_replica_context()
+    clips, views = batch["audio"].shape[:2]
+    draws = draw(
+        seed,
+        step,
+        context.replica_id_in_sync_group,
+        views=views,
+        batch=clips,
+        drop_rates=learner.drop_rates,
+    )
+    return apply_step(learner, batch, draws, context, chunk)
+
+
+def apply_step(learner: Learner, batch: dict, draws: Draws, context, chunk: int = 0):
+    """The step with given draws: what `training_step` does after drawing."""
+    replicas = context.num_replicas_in_sync
+    gradients, metrics, ranking = gradients_of(learner, batch, draws, context, chunk)
+    gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+    # The norm is the same on all replicas; their sum is to be it.
+    metrics["gradient_norm"] = tf.linalg.global_norm(gradients) / replicas
+    learner.optimizer.apply(gradients, learner.trainable_variables)
+    return metrics, ranking
+
+
+def gradients_of(learner: Learner, batch: dict, draws: Draws, context, chunk: int = 0):
+    """This replica's share of the gradients of the mean loss over the global batch.
+
+    With `chunk`, gradients are cached (Gao et al., 2021, "Scaling deep contrastive learning batch
+    size under memory limited setup"): outputs of all examples first, chunk by chunk and without
+    keeping activations; then the loss and its gradient with respect to the outputs; then each
+    chunk once more with activations, from its outputs' gradients. The result is that of the whole
+    batch, since examples of a normaliser-free network do not see each other before the loss. It
+    costs one more forward pass and holds the activations of one chunk only.
+
+    Args:
+        learner: what is trained.
+        batch: as for `training_step`.
+        draws: `Draws` of this replica.
+        context: the replica's context.
+        chunk: views per chunk, a divisor of all this replica's views; 0: all at once.
+
+    Returns:
+        `(gradients, metrics, ranking)`; gradients in the order of `trainable_variables`, to be
+        summed over the replicas like the metrics.
+    """
+    clips, views = batch["audio"].shape[:2]
+    gather = gather_of(context, clips)
+    global_batch = clips * context.num_replicas_in_sync
+    spectrogram = _views(learner, batch["audio"], draws)
+    labels = _mixed_labels(learner, batch, draws)
+
+    def loss_of(outputs):
+        losses = learner.objective.losses(
+            tf.reshape(outputs, [views, clips, outputs.shape[-1]]), labels, gather
+        )
+        return tf.reduce_sum(losses.per_example) / global_batch, losses
+
+    variables = [variable.value for variable in learner.trainable_variables]
+    if not chunk or chunk == views * clips:
+        with tf.GradientTape() as tape:
+            outputs = learner.outputs(spectrogram, draws.residual_masks)
+            loss, losses = loss_of(outputs)
+        gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
+    else:
+        chunks = _cut(spectrogram, draws.residual_masks, chunk)
+        outputs = _outputs_in_chunks(learner, chunks)
+        with tf.GradientTape() as tape:
+            tape.watch(outputs)
+            loss, losses = loss_of(outputs)
+        gradients = _gradients_in_chunks(learner, chunks, tape.gradient(loss, outputs), variables)
+
+    metrics = {"loss": loss}
+    for name, values in losses.metrics.items():
+        metrics[name] = tf.reduce_sum(values) / global_batch
+    ranking = {}
+    if losses.scores is not None:
+        ranking["scores"] = gather.all_examples(tf.stop_gradient(losses.scores))
+        ranking["labels"] = gather.all_examples(batch["labels"])
+    return gradients, metrics, ranking
+
+
+def _views(learner, audio, draws):
+    """Mixed log-mel spectrograms `[views * batch, frames, bins, 1]`, first views first."""
+    return tf.concat(
+        [
+            mixed_spectrogram(
+                learner.encoder.frontend,
+                float_waveform(audio[:, view]),
+                draws.partners[view],
+                draws.ratios[view],
+                learner.mixing,
+            )
+            for view in range(audio.shape[1])
+        ],
+        axis=0,
+    )
+
+
+def _mixed_labels(learner, batch, draws):
+    """Labels as soft as the examples are mixed; None without labels."""
+    if not learner.objective.needs_labels:
+        return None
+    if learner.mixing == "none":
+        return batch["labels"]
+    return mix(batch["labels"], draws.partners[0], draws.ratios[0])
+
+
+def _cut(spectrogram, residual_masks, chunk):
+    """`(spectrograms [chunks, chunk, ...], masks [chunks, rows, chunk] or None)`."""
+    total = spectrogram.shape[0]
+    if total % chunk:
+        raise ValueError(f"chunks of {chunk} views do not divide the {total} views of a replica")
+    count = total // chunk
+    spectrograms = tf.reshape(spectrogram, [count, chunk, *spectrogram.shape[1:]])
+    if residual_masks is None:
+        return spectrograms, None
+    rows = residual_masks.shape[0]
+    masks = tf.transpose(tf.reshape(residual_masks, [rows, count, chunk]), [1, 0, 2])
+    return spectrograms, masks
+
+
+def _chunk(chunks, index):
+    spectrograms, masks = chunks
+    return spectrograms[index], None if masks is None else masks[index]
+
+
+def _outputs_in_chunks(learner, chunks):
+    """Outputs of all views `[views, outputs]`; nothing is kept for a gradient."""
+    count, chunk = chunks[0].shape[:2]
+
+    def body(index, outputs):
+        return index + 1, outputs.write(index, learner.outputs(*_chunk(chunks, index)))
+
+    _, outputs = tf.while_loop(
+        lambda index, _: index < count,
+        body,
+        (0, tf.TensorArray(tf.float32, count, element_shape=[chunk, *_output_shape(learner)])),
+        parallel_iterations=1,
+        maximum_iterations=count,
+    )
+    return outputs.concat()
+
+
+def _output_shape(learner):
+    return learner.head.compute_output_shape((1, learner.encoder.embedding_size))[1:]
+
+
+def _gradients_in_chunks(learner, chunks, output_gradients, variables):
+    """Sum over the chunks of the gradients that their outputs' gradients cause."""
+    count, chunk = chunks[0].shape[:2]
+    output_gradients = tf.reshape(output_gradients, [count, chunk, output_gradients.shape[-1]])
+
+    def body(index, sums):
+        with tf.GradientTape() as tape:
+            outputs = learner.outputs(*_chunk(chunks, index))
+        gradients = tape.gradient(
+            outputs, variables, output_gradients[index], unconnected_gradients="zero"
+        )
+        return index + 1, [total + new for total, new in zip(sums, gradients, strict=True)]
+
+    _, sums = tf.while_loop(
+        lambda index, _: index < count,
+        body,
+        (0, [tf.zeros_like(variable) for variable in variables]),
+        parallel_iterations=1,
+        maximum_iterations=count,
+    )
+    return sums

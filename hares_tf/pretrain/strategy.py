@@ -1,0 +1,70 @@
+"""Where a run computes: the one place that chooses a `tf.distribute` strategy."""
+
+import json
+import os
+
+from hares_tf.pretrain.errors import PretrainError
+
+STRATEGIES = ("default", "mirrored", "multi_worker", "tpu")
+
+
+def make_strategy(kind: str = "default", tpu: str | None = None):
+    """The strategy that a run uses.
+
+    Args:
+        kind: "default" (one device), "mirrored" (all GPUs of this machine), "multi_worker" (all
+            machines named in the environment variable TF_CONFIG) or "tpu".
+        tpu: name or address of the TPU; default: the one this machine is attached to.
+
+    Raises:
+        PretrainError: there is no such strategy, or what it needs is not there.
+    """
+    import tensorflow as tf
+
+    if kind == "default":
+        return tf.distribute.get_strategy()
+    if kind == "mirrored":
+        return tf.distribute.MirroredStrategy()
+    if kind == "multi_worker":
+        try:
+            workers = json.loads(os.environ["TF_CONFIG"])["cluster"]["worker"]
+        except (KeyError, ValueError, TypeError) as error:
+            raise PretrainError(
+                "--strategy=multi_worker needs the environment variable TF_CONFIG with the "
+                'addresses of all workers and the number of this one: {"cluster": {"worker": '
+                '["host0:2222", "host1:2222"]}, "task": {"type": "worker", "index": 0}}.'
+            ) from error
+        if not workers:
+            raise PretrainError("TF_CONFIG names no worker.")
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if kind == "tpu":
+        return _tpu_strategy(tpu or "local")
+    raise PretrainError(f"There is no strategy {kind!r}; choose one of {', '.join(STRATEGIES)}.")
+
+
+def _tpu_strategy(tpu: str):
+    import tensorflow as tf
+
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=tpu)
+        if tpu != "local":
+            tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+        return tf.distribute.TPUStrategy(resolver)
+    except (tf.errors.OpError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        raise PretrainError(
+            f"--strategy=tpu found no usable TPU at {tpu!r} ({reason[:300]}). A TPU needs the "
+            "package tensorflow-tpu in place of tensorflow: see docs/tpu.md."
+        ) from error
+
+
+def is_chief(strategy) -> bool:
+    """Whether this process writes what a run keeps; of several workers only the first does."""
+    import tensorflow as tf
+
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return True
+    resolver = strategy.cluster_resolver
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return resolver.task_type == first and resolver.task_id == 0

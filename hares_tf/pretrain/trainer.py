@@ -1,0 +1,216 @@
+"""The training run: read it from top to bottom."""
+
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from hares_tf.data import open_clips
+from hares_tf.data.reader import explain
+from hares_tf.evaluation.progress import Progress
+from hares_tf.pretrain.checkpoints import Checkpoints
+from hares_tf.pretrain.errors import PretrainError
+from hares_tf.pretrain.interruption import stop_request
+from hares_tf.pretrain.journal import Journal, first_loss, in_words
+from hares_tf.pretrain.learner import create_learner, learning_rate_schedule
+from hares_tf.pretrain.loop import Loop, make_iterator
+from hares_tf.pretrain.ranking import RecentRanking
+from hares_tf.pretrain.run_record import check_resumable, make_record, read_record, write_record
+from hares_tf.pretrain.strategy import is_chief
+
+#: Exit code of a run that a signal has stopped.
+STOPPED = 128 + signal.SIGTERM
+
+
+def pretrain(
+    config,
+    data,
+    workdir,
+    *,
+    strategy=None,
+    exact_resume: bool = False,
+    probe=None,
+    progress: str = "none",
+) -> int:
+    """Trains an encoder, or goes on with a run that was interrupted.
+
+    Args:
+        config: of `hares_tf.pretrain.load_config`.
+        data: a folder that `hares-prepare` wrote.
+        workdir: the run's folder: run.json, metrics.jsonl, checkpoints/, tensorboard/.
+        strategy: the `tf.distribute` strategy; default: the current one.
+        exact_resume: recorded, and compared on resuming; the caller sets the threads.
+        probe: a `hares_tf.pretrain.probe.Probe` that scores the encoder while it is trained.
+        progress: "bar", "json" or "none".
+
+    Returns:
+        0 when the last step is done, `STOPPED` when a signal has ended the run before.
+
+    Raises:
+        PretrainError, DataError, ModelError, ObjectiveError: something the user can fix; the last
+            good checkpoint is kept.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    workdir = Path(workdir)
+    progress = Progress(progress)
+    clips = open_clips(data)
+    check_batch(config, strategy)
+    record = make_record(config, clips, strategy, exact_resume)
+    begun = read_record(workdir)
+    if begun is not None:
+        check_resumable(begun, record, workdir)
+
+    with strategy.scope():
+        learner = create_learner(config, len(clips.label_names))
+    variables = learner.named_variables()
+    checkpoints = Checkpoints(workdir / "checkpoints", config.keep)
+    step, passed = checkpoints.restore(variables)
+    chief = is_chief(strategy)
+    for sentence in passed:
+        progress.say(f"{sentence}; going on from step {step}")
+    if chief and begun is None:
+        write_record(workdir, record)
+    if step >= config.steps:
+        progress.say(f"all {config.steps:,} steps are done: {workdir}")
+        return 0
+    if step:
+        progress.say(f"going on from step {step:,} in {workdir}")
+
+    run = _Run(config, workdir, strategy, clips, learner, checkpoints, chief, probe, progress)
+    return run.train(step, variables)
+
+
+def check_batch(config, strategy) -> None:
+    """Raises PretrainError if the batch does not divide among replicas and chunks."""
+    replicas = strategy.num_replicas_in_sync
+    if config.batch % replicas:
+        raise PretrainError(
+            f"A batch of {config.batch} clips cannot be dealt out to {replicas} replicas: choose "
+            f"a multiple of {replicas}."
+        )
+    views = config.batch // replicas * (2 if config.objective.name == "simclr" else 1)
+    if config.chunk and views % config.chunk:
+        raise PretrainError(
+            f"chunk={config.chunk} does not divide the {views} views of a replica; choose a "
+            "divisor, or 0 to do without gradient caching."
+        )
+
+
+class _Run:
+    """The moving parts of a run."""
+
+    def __init__(
+        self, config, workdir, strategy, clips, learner, checkpoints, chief, probe, progress
+    ):
+        self.config, self.workdir, self.strategy = config, workdir, strategy
+        self.clips, self.learner, self.checkpoints = clips, learner, checkpoints
+        self.chief, self.probe, self.progress = chief, probe, progress
+        self.schedule = learning_rate_schedule(config)
+        # Of the run's beginning, also where it was resumed: what "exploding" is measured by.
+        self.first_loss = first_loss(workdir)
+
+    def train(self, step: int, variables: dict) -> int:
+        config = self.config
+        loop = Loop(self.strategy, self.learner, config)
+        iterator = make_iterator(self.strategy, config, self.clips, self.learner, step)
+        journal = Journal(self.workdir, step, self.chief)
+        ranking = RecentRanking() if self.learner.objective.needs_labels else None
+        window: list[np.ndarray] = []
+        started = time.monotonic()
+        with (
+            stop_request() as stop,
+            self.progress.phase("pretraining", config.model.name, config.steps, "step") as bar,
+        ):
+            bar.update(step)
+            while step < config.steps:
+                count = self._steps_in_call(step)
+                try:
+                    report = loop.run(iterator, step, count, bool(stop))
+                except tf.errors.OpError as error:
+                    raise explain(error, self.clips) from error
+                self._check(report["series"], loop.names, step)
+                step += count
+                bar.update(count)
+                window.append(report["series"])
+                if ranking is not None:
+                    ranking.add(report["scores"], report["labels"])
+                if step % config.log_every == 0 or step == config.steps:
+                    metrics = self._metrics(np.concatenate(window), loop.names, step, started)
+                    if ranking is not None:
+                        metrics["mean_average_precision"] = ranking.mean_average_precision()
+                    journal.record(step, metrics)
+                    self.progress.say(in_words(step, config.steps, metrics))
+                    window, started = [], time.monotonic()
+                ended = step == config.steps or report["stop"]
+                if ended or step % config.checkpoint_every == 0:
+                    self._checkpoint(variables, step)
+                if self.probe is not None and self._due(config.probe.every, step):
+                    self._probe(variables, step, journal)
+                if report["stop"]:
+                    journal.close()
+                    self.progress.say(
+                        f"stopped after step {step:,} as asked; the same command goes on from there"
+                    )
+                    return STOPPED
+        journal.close()
+        return 0
+
+    def _steps_in_call(self, step: int) -> int:
+        """As many steps as are wanted at once, up to the next one after which something is due."""
+        config = self.config
+        count = min(config.steps_per_call, config.steps - step)
+        for every in (config.log_every, config.checkpoint_every, config.probe.every):
+            if every:
+                count = min(count, every - step % every)
+        return count
+
+    def _due(self, every: int, step: int) -> bool:
+        return bool(every) and (step % every == 0 or step == self.config.steps)
+
+    def _check(self, series: np.ndarray, names, first: int) -> None:
+        """Stops a run whose numbers have become useless, before anything of it is saved."""
+        finite = np.isfinite(series).all(axis=1)
+        losses = series[:, names.index("loss")]
+        if self.first_loss is None and finite[0]:
+            self.first_loss = float(losses[0])
+        limit = self.config.explosion * abs(self.first_loss or 1.0)
+        bad = ~finite | (losses > limit)
+        if not bad.any():
+            return
+        index = int(np.argmax(bad))
+        step, kept = first + index, self.checkpoints.steps()
+        what = (
+            f"{names[int(np.argmin(np.isfinite(series[index])))]} is no finite number"
+            if not finite[index]
+            else f"the loss is {losses[index]:.4g}, {self.config.explosion:g} times its first value"
+        )
+        where = f"{self.checkpoints.path(kept[-1])} is kept" if kept else "there is no checkpoint"
+        raise PretrainError(
+            f"Step {step}: {what}. The run was stopped; {where}. Lower learning_rate or lengthen "
+            "warmup_steps, in another --workdir."
+        )
+
+    def _metrics(self, series, names, step: int, started: float) -> dict[str, float]:
+        """Means since the last report, by name."""
+        clips = len(series) * self.config.batch
+        return {
+            **dict(zip(names, map(float, series.mean(axis=0)), strict=True)),
+            "learning_rate": float(self.schedule(step - 1)),
+            "clips_per_second": clips / max(time.monotonic() - started, 1e-9),
+        }
+
+    def _checkpoint(self, variables: dict, step: int) -> None:
+        if self.chief:
+            self.checkpoints.save(variables, step)
+
+    def _probe(self, variables: dict, step: int, journal: Journal) -> None:
+        """Scores the encoder as it is, and remembers the best checkpoint by the mean score."""
+        if not self.chief:
+            return
+        scores = self.probe.run(self.learner.encoder, step)
+        journal.record(step, {f"probe/{task}": score for task, score in scores.items()})
+        self.progress.say("  ".join(f"{task} {score:.1f}" for task, score in scores.items()))
+        self.checkpoints.save(variables, step)
+        self.checkpoints.judge(step, "probe/mean", scores["mean"])
