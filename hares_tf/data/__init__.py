@@ -13,6 +13,5 @@ __getattr__, __dir__, __all__ = attach(
         "DataError": "errors",
         "batches": "reader",
         "open_clips": "clip_set",
-        "prepare": "prepare",
     },
 )

@@ -16,6 +16,5 @@ __getattr__, __dir__, __all__ = attach(
         "create_objective": "registry",
         "list_objectives": "registry",
         "mix": "mixing",
-        "nt_xent": "nt_xent",
     },
 )

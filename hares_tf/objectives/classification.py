@@ -18,8 +18,8 @@ def sigmoid_cross_entropy(labels, logits):
     Returns:
         `[batch]`.
     """
-    # -y log(sigmoid(x)) - (1 - y) log(1 - sigmoid(x)), without overflow for large |x|.
-    losses = ops.maximum(logits, 0.0) - logits * labels + ops.log1p(ops.exp(-ops.abs(logits)))
+    # -log(sigmoid(x)) = softplus(-x), -log(1 - sigmoid(x)) = softplus(x): exact for large |x|.
+    losses = labels * ops.softplus(-logits) + (1.0 - labels) * ops.softplus(logits)
     return ops.mean(losses, axis=-1)
 
 

@@ -1,11 +1,13 @@
 """The random numbers of a step: a pure function of (seed, step, replica).
 
 Nothing random is state, so a resumed run draws what an uninterrupted one would have drawn, and
-gradient caching can run the network twice on the same draws. Philox everywhere: the default
-algorithm differs between kinds of devices.
+gradient caching can run the network twice on the same draws. They are the same on all kinds of
+devices, compiled by XLA or not: the algorithm is Philox everywhere (the default one depends on the
+device), and uniform numbers are made from its integers (XLA makes floats from them in another way
+than TensorFlow's own kernels).
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -16,8 +18,7 @@ _ALGORITHM = "philox"
 _PARTNERS, _RATIOS, _MASKS = range(3)
 
 
-@dataclass
-class Draws:
+class Draws(NamedTuple):
     """What chance decides in one step of one replica.
 
     Attributes:
@@ -54,7 +55,7 @@ def draw(seed, step, replica, *, views: int, batch: int, drop_rates=()) -> Draws
             key = tf.random.experimental.stateless_fold_in(
                 key, tf.cast(number, tf.int32), alg=_ALGORITHM
             )
-        return tf.random.stateless_uniform(shape, key, alg=_ALGORITHM)
+        return uniform_float(key, shape)
 
     partners = tf.argsort(uniform(_PARTNERS, [views, batch]), axis=-1)
     ratios = beta_5_2(uniform(_RATIOS, [views, batch, UNIFORMS]))
@@ -63,3 +64,17 @@ def draw(seed, step, replica, *, views: int, batch: int, drop_rates=()) -> Draws
         rates = tf.constant(drop_rates, tf.float32)[:, tf.newaxis]
         masks = keep_mask(uniform(_MASKS, [len(drop_rates), views * batch]), rates)
     return Draws(partners, ratios, masks)
+
+
+def uniform_float(key, shape):
+    """Uniform float32 numbers in [0, 1), multiples of 2^-24.
+
+    Args:
+        key: `[2]` int32.
+        shape: of the result.
+    """
+    bits = tf.random.stateless_uniform(
+        shape, key, minval=None, maxval=None, dtype=tf.int32, alg=_ALGORITHM
+    )
+    # As many bits as float32 holds exactly; rounding more of them could give 1.
+    return tf.cast(tf.bitwise.right_shift(tf.bitcast(bits, tf.uint32), 8), tf.float32) * 2.0**-24

@@ -102,6 +102,7 @@ def create_learner(config, classes: int) -> Learner:
         beta_1=config.adam.beta_1,
         beta_2=config.adam.beta_2,
         epsilon=config.adam.epsilon,
+        name="adam",  # part of its variables' names, which Keras would number
     )
     learner = Learner(encoder, head, objective, optimizer, config.mixing)
     optimizer.build(learner.trainable_variables)

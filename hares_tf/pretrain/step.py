@@ -8,7 +8,7 @@ from hares_tf.pretrain.learner import Learner, float_waveform
 from hares_tf.pretrain.replicas import gather_of
 
 
-def training_step(learner: Learner, batch: dict, step, *, seed: int, chunk: int = 0):
+def training_step(learner: Learner, batch: dict, step, *, seed: int, chunk: int = 0, context=None):
     """Reads a batch, updates the parameters; runs in replica context.
 
     Args:
@@ -18,13 +18,14 @@ def training_step(learner: Learner, batch: dict, step, *, seed: int, chunk: int 
         step: number of the step, a scalar tensor.
         seed: of the run.
         chunk: see `gradients_of`.
+        context: the replica's context; default: the strategy's.
 
     Returns:
         `(metrics, ranking)`: scalars whose sum over the replicas is the global value; and for
         classifiers `{"scores", "labels"}` of the global batch, each `[global_batch, classes]`,
         else an empty dictionary.
     """
-    context = tf.distribute.get_replica_context()
+    context = context or tf.distribute.get_replica_context()
     clips, views = batch["audio"].shape[:2]
     draws = draw(
         seed,

@@ -1,0 +1,270 @@
+"""Recordings -> a folder of prepared clips: whole, or such that the same call completes it.
+
+While work is going on, the folder has a subfolder `unfinished`: `plan.json` says what is being
+done, `lock` is held by who does it, and every finished shard has a part file. The description
+`clips.json` comes last, then `unfinished` goes.
+"""
+
+import contextlib
+import errno
+import fcntl
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from hares_tf.data import local_pool, sidecar
+from hares_tf.data.errors import DataError
+from hares_tf.data.plan import Plan, first_reasons, make_plan
+from hares_tf.data.shard_writer import Settings, ShardJob, full_disk_said, read_part
+from hares_tf.data.sources import Source, folder_source
+from hares_tf.evaluation.progress import Progress
+from hares_tf.files import atomic_file
+
+LOCAL = "local"
+UNFINISHED = "unfinished"
+_PLAN, _LOCK = "plan.json", "lock"
+_TEMPORARY = ".tmp-*"
+
+
+def prepare(
+    source: Source | str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    shards: int | None = None,
+    sample_rate: int = 16_000,
+    piece_seconds: int = 60,
+    min_seconds: float = 0.1,
+    workers: int | None = None,
+    runner: str = LOCAL,
+    beam_options: Sequence[str] = (),
+    overwrite: bool = False,
+    progress: str = "none",
+) -> dict:
+    """Prepares recordings as shards of training clips.
+
+    Several processes decode; a script that calls this needs the usual
+    `if __name__ == "__main__":`.
+
+    Args:
+        source: what to prepare (see `sources`), or a folder of audio.
+        output: the folder to create. What an earlier call with the same arguments has finished
+            there is not done again.
+        shards: number of shards; default: one for about 1000 recordings.
+        sample_rate: of the clips, in Hz.
+        piece_seconds: longer recordings are cut into nearly equal pieces of at most that length,
+            which are called `id@START`, in whole seconds.
+        min_seconds: shorter clips are rejected.
+        workers: processes; default: one for every core. With one, or one shard to write, none is
+            started.
+        runner: "local", or the name of an Apache Beam runner, whose workers must reach audio and
+            output under the paths that they have here.
+        beam_options: further options of the pipeline, each "--key=value".
+        overwrite: replace clips that were prepared otherwise, or are damaged.
+        progress: a mode of `hares_tf.evaluation.progress.Progress`.
+
+    Returns:
+        The description that the folder has as `clips.json`.
+
+    Raises:
+        DataError: something the user can fix; finished shards are kept.
+    """
+    if not isinstance(source, Source):
+        source = folder_source(source)
+    _check_runner(runner, workers, beam_options)
+    plan = make_plan(source, Settings(sample_rate, piece_seconds, min_seconds), shards)
+    return carry_out(
+        plan,
+        output,
+        workers=workers,
+        runner=runner,
+        beam_options=beam_options,
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def carry_out(
+    plan: Plan,
+    output: str | os.PathLike,
+    *,
+    workers: int | None = None,
+    runner: str = LOCAL,
+    beam_options: Sequence[str] = (),
+    overwrite: bool = False,
+    wait: bool = False,
+    progress: str = "none",
+) -> dict:
+    """Does what a plan says, or what is left of it; see `prepare`.
+
+    Args:
+        wait: if another process writes to the folder, wait for its end instead of raising.
+    """
+    # What is behind links and dots: workers may stand elsewhere.
+    output = Path(os.path.realpath(output))
+    _refuse_foreign(output)
+    unfinished = output / UNFINISHED
+    if not unfinished.exists() and (there := _finished(output, plan, overwrite)):
+        return there
+    teller = Progress(progress)
+    with full_disk_said(output), _locked(unfinished, wait, teller):
+        if there := _finished(output, plan, overwrite):
+            shutil.rmtree(unfinished)
+            return there
+        _begin(output, plan, overwrite)
+        jobs = plan.jobs(output, unfinished)
+        open_jobs = [job for job in jobs if read_part(job) is None]
+        for job in open_jobs:
+            job.part.unlink(missing_ok=True)
+        with teller.phase(output.name, "preparing", len(plan.source.clips), "recording") as bar:
+            bar.update(len(plan.source.clips) - sum(len(job.clips) for job in open_jobs))
+
+            def on_done(job: ShardJob, part: dict) -> None:
+                bar.update(len(job.clips))
+
+            if runner == LOCAL:
+                local_pool.run(open_jobs, workers or local_pool.default_workers(), on_done)
+            else:
+                from hares_tf.data import beam_pipeline
+
+                beam_pipeline.run(open_jobs, unfinished, runner, beam_options, on_done)
+        return _finish(output, plan, jobs)
+
+
+def _check_runner(runner: str, workers: int | None, beam_options: Sequence[str]) -> None:
+    if workers is not None and workers < 1:
+        raise DataError(f"--workers must be at least 1, not {workers}")
+    if runner == LOCAL:
+        if beam_options:
+            raise DataError("--beam_options need a Beam runner: add --runner=DirectRunner")
+        return
+    if workers is not None:
+        raise DataError(
+            "--workers is for the local pool; a Beam runner has options of its own, for example "
+            "--beam_options=--direct_num_workers=4"
+        )
+    if importlib.util.find_spec("apache_beam") is None:
+        raise DataError(
+            f"--runner={runner} needs Apache Beam: pip install hares-tf[beam]; without it, "
+            "--runner=local uses the cores of this machine"
+        )
+
+
+def _refuse_foreign(output: Path) -> None:
+    """Keeps away from folders that hold anything else."""
+    if not output.exists():
+        return
+    if not output.is_dir():
+        raise DataError(f"{output} is a file; give the folder to create with --output")
+    ours = (output / UNFINISHED).is_dir() or sidecar.finished(output)
+    others = [path.name for path in output.iterdir() if not path.match(_TEMPORARY)]
+    if others and not ours:
+        raise DataError(
+            f"{output} holds other files, such as {sorted(others)[0]}; choose a new or empty folder"
+        )
+
+
+def _finished(output: Path, plan: Plan, overwrite: bool) -> dict | None:
+    """The description of clips that are there as the plan wants them."""
+    if overwrite or not sidecar.finished(output):
+        return None
+    there = sidecar.read(output)
+    _check_same(output, plan, there["source"])
+    if problem := sidecar.size_problem(output, there):
+        raise DataError(
+            f"{output} is damaged: {problem}; prepare it again with --overwrite, or copy it again"
+        )
+    return there
+
+
+def _check_same(output: Path, plan: Plan, there: dict) -> None:
+    """Refuses to go on with, or to replace, what was prepared otherwise."""
+    if there.get("plan") == plan.hash:
+        return
+    asked = json.loads(json.dumps(plan.description))
+    differing = [
+        key for key in asked if key not in ("plan", "notes") and asked[key] != there.get(key)
+    ]
+    why = "; ".join(f"{key}: there {there.get(key)!r}, asked {asked[key]!r}" for key in differing)
+    raise DataError(
+        f"{output} holds clips that were prepared otherwise ("
+        f"{why or 'recordings or labels have changed since'}); choose another --output, or replace "
+        "them with --overwrite"
+    )
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, wait: bool, teller: Progress) -> Iterator[None]:
+    """Holds the lock of a folder, which ends with this process however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / _LOCK, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if not wait:
+                raise DataError(
+                    f"another process is writing to {folder.parent}; wait for its end, or end it"
+                ) from error
+            teller.say(f"waiting for another process that prepares {folder.parent} ...")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            # Some network file systems have no locks; there the user has to take care.
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+        yield
+
+
+def _begin(output: Path, plan: Plan, overwrite: bool) -> None:
+    """Makes the folder one of this plan: goes on with what is there, or starts afresh."""
+    path = output / UNFINISHED / _PLAN
+    path.parent.mkdir(parents=True, exist_ok=True)  # who was waited for may have removed it
+    try:
+        there = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        there = None
+    if there is not None and not overwrite:
+        _check_same(output, plan, there)
+    if sidecar.finished(output) or there is None or there.get("plan") != plan.hash:
+        _clear(output)
+        with atomic_file(path) as temporary:
+            temporary.write_text(json.dumps(plan.description), encoding="utf-8")
+    for folder in (output, path.parent):
+        for leftover in folder.glob(_TEMPORARY):  # of a killed run
+            leftover.unlink(missing_ok=True)
+
+
+def _clear(output: Path) -> None:
+    """Removes what was prepared, the description first; the lock stays."""
+    (output / sidecar.SIDECAR).unlink(missing_ok=True)
+    (output / sidecar.OFFSETS).unlink(missing_ok=True)
+    parts = (path for path in (output / UNFINISHED).iterdir() if path.name != _LOCK)
+    for path in [*parts, *output.glob(sidecar.SHARD_PATTERN)]:
+        path.unlink(missing_ok=True)
+
+
+def _finish(output: Path, plan: Plan, jobs: Sequence[ShardJob]) -> dict:
+    parts = [read_part(job) for job in jobs]
+    lost = [job.file.name for job, part in zip(jobs, parts, strict=True) if part is None]
+    if lost:
+        raise DataError(
+            f"{output}: {lost[0]} or its part file has vanished; run the same command again"
+        )
+    rejected = [*plan.source.rejected, *(pair for part in parts for pair in part["rejected"])]
+    if not any(part["clips"] for part in parts):
+        _clear(output)
+        shutil.rmtree(output / UNFINISHED)
+        with contextlib.suppress(OSError):  # not empty: it holds what is not ours
+            output.rmdir()
+        raise DataError(f"no clip is left. {first_reasons(plan.source, rejected)}")
+    written = sidecar.write(
+        output,
+        sample_rate=plan.settings.sample_rate,
+        label_names=plan.source.label_names,
+        source=plan.description,
+        parts=parts,
+        rejected=plan.source.rejected,
+    )
+    shutil.rmtree(output / UNFINISHED)
+    return written

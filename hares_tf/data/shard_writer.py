@@ -1,0 +1,204 @@
+"""One shard: decode its recordings, write them as a TFRecord file, say what was written.
+
+The local pool and the Beam pipeline both call `write_shard`, which depends on nothing but its
+argument: a shard is the same, byte by byte, whoever writes it.
+"""
+
+import contextlib
+import errno
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hares_tf.audio import AudioError
+from hares_tf.data.errors import DataError
+from hares_tf.data.sidecar import FRAME_BYTES
+from hares_tf.data.sources import ClipSource, readable
+from hares_tf.files import atomic_file, sha256_file
+from hares_tf.quiet import quiet_import
+
+_FULL_SCALE = 32767
+KEPT = "finished shards are kept: run the same command again"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How recordings become clips.
+
+    Attributes:
+        sample_rate: of the clips, in Hz.
+        piece_seconds: longer recordings are cut into pieces of at most that length.
+        min_seconds: shorter clips are rejected.
+    """
+
+    sample_rate: int = 16_000
+    piece_seconds: int = 60
+    min_seconds: float = 0.1
+
+
+@dataclass(frozen=True)
+class ShardJob:
+    """What is handed to a worker at once.
+
+    Attributes:
+        number: of the shard.
+        file: the TFRecord file to write, absolute.
+        part: the file that takes what is to be said of it; absolute.
+        plan: hash of the plan that the shard belongs to.
+        clips: its recordings, in order.
+        settings: how they become clips.
+    """
+
+    number: int
+    file: Path
+    part: Path
+    plan: str
+    clips: tuple[ClipSource, ...]
+    settings: Settings
+
+
+def write_shard(job: ShardJob) -> dict:
+    """Writes a shard and its part file, each of which is whole or absent; gives the part.
+
+    Recordings that cannot be decoded, or are too short, are rejected with the reason.
+
+    Raises:
+        DataError: the shard cannot be written, for example since the disk is full.
+    """
+    with quiet_import():
+        import tensorflow as tf
+
+    offsets, rejected, counts = [], [], Counter()
+    position = samples = 0
+    with full_disk_said(job.file.parent), atomic_file(job.file) as path:
+        try:
+            with tf.io.TFRecordWriter(str(path)) as writer:
+                for clip in job.clips:
+                    for name, audio in _clips(clip, job.settings, rejected):
+                        # Deterministic: features are a map, and its order would be anyone's.
+                        record = _example(tf, name, audio, clip, job.settings).SerializeToString(
+                            deterministic=True
+                        )
+                        writer.write(record)
+                        offsets.append(position)
+                        position += len(record) + FRAME_BYTES
+                        samples += len(audio)
+                        counts.update(clip.labels)
+        except tf.errors.ResourceExhaustedError as error:
+            raise OSError(errno.ENOSPC, error.message) from error
+        except tf.errors.OpError as error:
+            raise DataError(f"{job.file} cannot be written ({error.message}); {KEPT}") from error
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())
+        part = {
+            "plan": job.plan,
+            "file": job.file.name,
+            "clips": len(offsets),
+            "samples": samples,
+            "bytes": path.stat().st_size,
+            "sha256": sha256_file(path),
+            "offsets": offsets,
+            "label_counts": dict(sorted(counts.items())),
+            "rejected": rejected,
+        }
+    with full_disk_said(job.file.parent), atomic_file(job.part) as path:
+        path.write_text(json.dumps(part), encoding="utf-8")
+    return part
+
+
+def read_part(job: ShardJob) -> dict | None:
+    """What was said of a shard that is there already; None if it is yet to be written."""
+    try:
+        part = json.loads(job.part.read_text(encoding="utf-8"))
+        whole = part["plan"] == job.plan and job.file.stat().st_size == part["bytes"]
+    except (FileNotFoundError, ValueError, KeyError):  # absent, or damaged by a failing disk
+        return None
+    return part if whole else None
+
+
+@contextlib.contextmanager
+def full_disk_said(folder: Path) -> Iterator[None]:
+    """Turns a full disk or quota into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise DataError(
+            f"there is no space left for {folder} ({os.strerror(error.errno)}); make room (an hour "
+            "of clips at 16 kHz takes 115 MB) and run the same command again: finished shards are "
+            "kept"
+        ) from error
+
+
+def _clips(
+    clip: ClipSource, settings: Settings, rejected: list[tuple[str, str]]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """(id, int16 samples) of the pieces of a recording; adds to `rejected` what is not usable."""
+    rate = settings.sample_rate
+    try:
+        waveform = clip.sound.load(rate)
+    except AudioError as error:
+        rejected.append((clip.id, _reason(clip, error)))
+        return
+    except MemoryError:
+        rejected.append((clip.id, "does not fit into memory; cut it into shorter recordings"))
+        return
+    for start, stop in _pieces(len(waveform), settings):
+        name = clip.id if stop - start == len(waveform) else f"{clip.id}@{start // rate}"
+        if stop - start < settings.min_seconds * rate:
+            seconds = f"{(stop - start) / rate:.4g} s"
+            rejected.append((name, f"{seconds}: shorter than {settings.min_seconds:g} s"))
+            continue
+        yield name, _int16(waveform[start:stop])
+
+
+def _pieces(samples: int, settings: Settings) -> list[tuple[int, int]]:
+    """(start, stop) of the clips of a recording, starts in whole seconds.
+
+    Nearly equal pieces, so that no recording ends in a scrap.
+    """
+    rate = settings.sample_rate
+    if samples <= settings.piece_seconds * rate:
+        return [(0, samples)]
+    seconds = -(-samples // rate)
+    count = -(-seconds // settings.piece_seconds)
+    starts = [index * seconds // count * rate for index in range(count)]
+    return list(zip(starts, [*starts[1:], samples], strict=True))
+
+
+def _int16(waveform: np.ndarray) -> np.ndarray:
+    """Little-endian int16; the product is rounded once, which float32 would do twice."""
+    scaled = np.clip(waveform, -1.0, 1.0).astype(np.float64) * _FULL_SCALE
+    return np.rint(scaled).astype("<i2")
+
+
+def _example(tf, name: str, audio: np.ndarray, clip: ClipSource, settings: Settings):
+    """The record of one clip, a tf.train.Example."""
+
+    def of_bytes(value: bytes):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+    def of_integers(values):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
+
+    features = {
+        "id": of_bytes(name.encode("utf-8")),
+        "audio": of_bytes(audio.tobytes()),
+        "sample_rate": of_integers([settings.sample_rate]),
+        "labels": of_integers(clip.labels),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=features))
+
+
+def _reason(clip: ClipSource, error: AudioError) -> str:
+    """Why a recording is rejected, without where it lies on this machine: its id says that."""
+    text, where = str(error), clip.sound.where
+    for beginning in (f"The sound file {where!r} ", f"{where}: ", f"{where} "):
+        text = text.removeprefix(beginning)
+    return readable(text)
