@@ -1,0 +1,197 @@
+"""Whole runs: what they leave behind, how they go on, how they stop."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import micro
+import numpy as np
+import pytest
+import soundfile
+
+from hares_tf.data import DataError
+from hares_tf.data.prepare import prepare
+from hares_tf.data.sources import folder_source
+from hares_tf.pretrain import PretrainError, pretrain
+from hares_tf.pretrain.journal import read_metrics
+from hares_tf.pretrain.run_record import read_record
+
+CONFIG = Path(micro.__file__)
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory):
+    """Prepared clips: chords of half a second."""
+    folder = tmp_path_factory.mktemp("recordings")
+    random = np.random.default_rng(0)
+    for number in range(24):
+        hertz = random.uniform(200, 3000, 3)
+        wave = 0.2 * np.sin(2 * np.pi * hertz[:, None] * np.arange(8000) / 16_000).sum(axis=0)
+        soundfile.write(folder / f"{number:02}.wav", wave, 16_000)
+    output = tmp_path_factory.mktemp("clips") / "prepared"
+    prepare(folder_source([folder]), output, workers=1)
+    return output
+
+
+def arrays(workdir, step):
+    with np.load(workdir / "checkpoints" / f"step-{step:08d}.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+@pytest.fixture(scope="module")
+def finished(clips, tmp_path_factory):
+    """A run to its end."""
+    workdir = tmp_path_factory.mktemp("runs") / "whole"
+    assert pretrain(micro.get_config(), clips, workdir) == 0
+    return workdir
+
+
+def test_a_run_leaves_what_it_promises(finished, clips):
+    record = read_record(finished)
+    assert record["model"] == micro.NAME and record["objective"] == "simclr"
+    assert record["config"]["learning_rate"] == 1e-2
+    sidecar = json.loads((clips / "clips.json").read_text())
+    assert record["data"]["content_hash"] == sidecar["content_hash"]
+    assert {"tensorflow", "keras", "replicas", "threads"} <= record["environment"].keys()
+    metrics = read_metrics(finished)
+    assert [line["step"] for line in metrics] == list(range(1, 13))
+    assert {"loss", "gradient_norm", "contrastive_accuracy", "learning_rate"} < metrics[0].keys()
+    # Warm-up over three steps from 0, then a cosine to 0 at step 12.
+    assert metrics[0]["learning_rate"] == 0.0
+    assert metrics[3]["learning_rate"] == pytest.approx(1e-2)
+    assert len(list((finished / "tensorboard").iterdir())) == 1
+    names = sorted(path.name for path in (finished / "checkpoints").iterdir())
+    assert names == [f"step-{step:08d}.npz" for step in (4, 8, 12)]
+
+
+def test_a_finished_run_has_nothing_left_to_do(finished, clips):
+    before = (finished / "metrics.jsonl").read_bytes()
+    assert pretrain(micro.get_config(), clips, finished) == 0
+    assert (finished / "metrics.jsonl").read_bytes() == before
+
+
+def command(clips, workdir, *more):
+    path = os.pathsep.join([str(CONFIG.parents[2]), str(CONFIG.parent)])
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "hares_tf.pretrain",
+            f"--config={CONFIG}",
+            f"--data={clips}",
+            f"--workdir={workdir}",
+            "--progress=none",
+            *more,
+        ],
+        env={**os.environ, "PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path, process):
+    for _ in range(1200):
+        if path.exists():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    raise AssertionError(f"{path} never came")
+
+
+@pytest.fixture(scope="module")
+def killed(clips, tmp_path_factory):
+    """A run that SIGKILL ended after its first checkpoint, with exact computation."""
+    workdir = tmp_path_factory.mktemp("runs") / "killed"
+    process = command(clips, workdir, "--exact_resume", "--config.steps=40")
+    wait_for(workdir / "checkpoints" / "step-00000004.npz", process)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    return workdir
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_with_the_same_bits(killed, clips, tmp_path):
+    again = command(clips, killed, "--exact_resume", "--config.steps=40")
+    whole = command(clips, tmp_path / "whole", "--exact_resume", "--config.steps=40")
+    for process in (again, whole):
+        output = process.communicate(timeout=600)
+        assert process.returncode == 0, output
+    resumed, uninterrupted = arrays(killed, 40), arrays(tmp_path / "whole", 40)
+    assert resumed.keys() == uninterrupted.keys()
+    for name, value in uninterrupted.items():
+        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+    lines = [read_metrics(folder) for folder in (killed, tmp_path / "whole")]
+    for line in [*lines[0], *lines[1]]:
+        del line["clips_per_second"]
+    assert lines[0] == lines[1]
+
+
+def test_without_exactness_a_resumed_run_agrees_to_a_tolerance(finished, clips, tmp_path):
+    """Its first steps come from the checkpoint of another run: only rounding may differ."""
+    workdir = tmp_path / "resumed"
+    (workdir / "checkpoints").mkdir(parents=True)
+    for name in ("run.json", "metrics.jsonl", "checkpoints/step-00000008.npz"):
+        (workdir / name).write_bytes((finished / name).read_bytes())
+    # A file that was cut is passed over.
+    cut = (finished / "checkpoints" / "step-00000012.npz").read_bytes()[:-1000]
+    (workdir / "checkpoints" / "step-00000012.npz").write_bytes(cut)
+    assert pretrain(micro.get_config(), clips, workdir) == 0
+    assert [line["step"] for line in read_metrics(workdir)] == list(range(1, 13))
+    old, new = read_metrics(finished), read_metrics(workdir)
+    for before, after in zip(old, new, strict=True):
+        # Threads add up in varying order.
+        assert after["loss"] == pytest.approx(before["loss"], rel=1e-3)
+
+
+def test_sigterm_saves_and_the_same_command_goes_on(clips, tmp_path):
+    workdir = tmp_path / "run"
+    endless = ("--config.steps=100000", "--config.checkpoint_every=100000")
+    process = command(clips, workdir, *endless)
+    wait_for(workdir / "metrics.jsonl", process)
+    process.terminate()
+    output = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, output
+    (checkpoint,) = (workdir / "checkpoints").iterdir()
+    step = int(checkpoint.stem.removeprefix("step-"))
+    assert read_metrics(workdir)[-1]["step"] <= step < 100000
+
+
+def test_numbers_that_explode_stop_the_run_and_keep_the_last_checkpoint(clips, tmp_path):
+    config = micro.get_config()
+    config.update({"learning_rate": 1e30, "checkpoint_every": 2, "warmup_steps": 4})
+    with pytest.raises(PretrainError, match=r"Step \d+: .* (finite|times its first)") as caught:
+        pretrain(config, clips, tmp_path)
+    assert "is kept" in str(caught.value)
+    kept = sorted((tmp_path / "checkpoints").iterdir())
+    with np.load(kept[-1]) as file:
+        assert all(np.isfinite(file[name]).all() for name in file.files if name != "metadata")
+
+
+def test_other_settings_cannot_continue_a_run(finished, clips):
+    config = micro.get_config()
+    config.learning_rate = 2e-2
+    with pytest.raises(PretrainError, match=r"began with learning_rate=0.01 .* 0.02"):
+        pretrain(config, clips, finished)
+
+
+def test_harmless_settings_may_change(finished, clips):
+    config = micro.get_config()
+    config.update({"log_every": 5, "keep": 1, "steps_per_call": 7})
+    assert pretrain(config, clips, finished) == 0
+
+
+def test_batch_and_chunk_must_fit(clips, tmp_path):
+    config = micro.get_config()
+    config.chunk = 5
+    with pytest.raises(PretrainError, match="chunk=5 does not divide the 16 views"):
+        pretrain(config, clips, tmp_path)
+    config = micro.get_config()
+    config.batch = 64
+    with pytest.raises(DataError, match="24"):
+        pretrain(config, clips, tmp_path)
