@@ -32,7 +32,7 @@ def probe(handle: str, loaded, stated: Interface) -> tuple[Callable, int, dict]:
     Raises:
         EvaluationError: see `handle.open_encoder`.
     """
-    entry_point, function = _entry_point(handle, loaded, stated.entry_point)
+    entry_point, function = _entry_point(handle, loaded, stated.entry_point, stated.output_key)
     shapes = _input_shapes(function)
     ranks = [stated.input_rank] if stated.input_rank else _ranks_to_try(shapes)
     complaints = []
@@ -70,7 +70,10 @@ def probe(handle: str, loaded, stated: Interface) -> tuple[Callable, int, dict]:
     )
 
 
-def _entry_point(handle: str, loaded, wanted: str | None) -> tuple[str, Callable]:
+def _entry_point(
+    handle: str, loaded, wanted: str | None, output_key: str | int | None
+) -> tuple[str, Callable]:
+    """(name, function) of what is called: the usual ones first, of them one with that output."""
     signatures = dict(getattr(loaded, "signatures", None) or {})
     functions = {
         name: getattr(loaded, name)
@@ -87,9 +90,12 @@ def _entry_point(handle: str, loaded, wanted: str | None) -> tuple[str, Callable
                 f"{handle} has no entry point {wanted!r}; it has: {', '.join(known) or 'none'}"
             )
         return wanted, known[wanted]
-    for name in ("__call__", *(n for n in _USUAL_SIGNATURES if n in signatures)):
-        if name in known:
-            return name, known[name]
+    usual = ["__call__"] if "__call__" in known else []
+    usual += [name for name in _USUAL_SIGNATURES if name in signatures]
+    if usual:
+        # A classifier's call may give nothing but the embedding, and its signature also the logits.
+        name = next((n for n in usual if output_key in _output_names(known[n])), usual[0])
+        return name, known[name]
     if len(known) == 1:
         return next(iter(known.items()))
     raise EvaluationError(
@@ -108,6 +114,16 @@ def _structured_inputs(function) -> list[tuple[list, dict]]:
         if signature is not None:
             found.append((list(signature[0]), dict(signature[1])))
     return found
+
+
+def _output_names(function) -> set[str]:
+    """Names of the outputs, of every traced form that gives several by name."""
+    concrete = getattr(function, "concrete_functions", None)
+    outputs = (
+        getattr(one, "structured_outputs", None)
+        for one in (concrete if concrete is not None else [function])
+    )
+    return {name for some in outputs if isinstance(some, dict) for name in some}
 
 
 def _input_shapes(function) -> list[list]:

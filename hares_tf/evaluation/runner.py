@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hares_tf.evaluation.errors import DataAbsentError, EvaluationError
@@ -15,9 +15,12 @@ from hares_tf.evaluation.tasks import Places, Task, resolve
 from hares_tf.files import DigestCache, cache_dir
 from hares_tf.hub import loader
 
+# A module by its name, or the encoder itself.
+Handle = str | os.PathLike | Callable
+
 
 def evaluate(
-    handles: str | os.PathLike | Sequence[str | os.PathLike],
+    handles: Handle | Sequence[Handle],
     tasks: Sequence[str] | Sequence[Task] = ("mini",),
     *,
     protocol: str = "fast",
@@ -35,7 +38,10 @@ def evaluate(
     """Scores models on tasks; what is already done is not done again.
 
     Args:
-        handles: one or more modules (see `hub.loader.locate`).
+        handles: one or more modules, or encoders as Python objects: callables
+            `waveform [batch, samples] float32 -> embedding [batch, dim]` (see
+            `hub.loader.locate`). What has no `fingerprint` is computed anew every time, and leaves
+            nothing in the store.
         tasks: suite names, task ids, paths of task files, or `Task` declarations.
         protocol: a key of `protocols.PROTOCOLS`.
         options: choices that the paper leaves open; default: the documented ones.
@@ -100,11 +106,21 @@ def embed_only(
         runner: "local" for processes of this machine, or the name of an Apache Beam runner.
         workers: processes of the local runner.
         beam_options: options of the Beam runner, each "--key=value".
-        The others are those of `evaluate`.
+        The others are those of `evaluate`, but that encoders are no objects here: other processes
+            could not find them.
 
     Returns:
         For each handle why clips could not be read, by task and clip id.
+
+    Raises:
+        EvaluationError, HubError: as `evaluate`.
     """
+    for handle in _listed(handles):
+        if callable(handle):
+            raise EvaluationError(
+                f"other processes cannot call {loader.locate(handle).name}, which lives in this "
+                "one; name it as python:package.module:function"
+            )
     models, prepared = _prepare(
         handles,
         tasks,
@@ -120,6 +136,30 @@ def embed_only(
         Progress(progress),
     )
     return [model.embed(prepared, runner, workers, beam_options) for model in models]
+
+
+def _listed(handles: Handle | Sequence[Handle]) -> list[Handle]:
+    one = isinstance(handles, (str, os.PathLike)) or callable(handles)
+    return [handles] if one else list(handles)
+
+
+def _located(handles: Handle | Sequence[Handle]) -> list[loader.LocatedModule]:
+    """The modules, each once.
+
+    Raises:
+        EvaluationError: there is none, or two objects share a name: their results would, too.
+        HubError: see `hub.loader.locate`.
+    """
+    modules: dict[str, loader.LocatedModule] = {}
+    for one in _listed(handles):
+        module = loader.locate(one)
+        if modules.setdefault(module.handle, module).function is not module.function:
+            raise EvaluationError(
+                f"two encoders are called {module.name!r}; give each an attribute `name` of its own"
+            )
+    if not modules:
+        raise EvaluationError("no handle was given")
+    return list(modules.values())
 
 
 def _path(folder: str | os.PathLike | None) -> Path | None:
@@ -141,16 +181,13 @@ def _prepare(
     progress: Progress,
 ) -> tuple[list[ModelEvaluation], list[PreparedTask]]:
     """The models, located, and the tasks, with their clips read and hashed."""
-    handles = [handles] if isinstance(handles, (str, os.PathLike)) else list(handles)
-    if not handles:
-        raise EvaluationError("no handle was given")
+    modules = _located(handles)
     if protocol not in PROTOCOLS:
         raise EvaluationError(
             f"unknown protocol {protocol!r}; there is: {', '.join(sorted(PROTOCOLS))}"
         )
     if output is not None:  # a wrong path is better found before the work
         Path(output).mkdir(parents=True, exist_ok=True)
-    modules = [loader.locate(one) for one in dict.fromkeys(map(os.fspath, handles))]
     store = Path(store) if store is not None else cache_dir() / "embeddings"
     digest_cache = DigestCache(store / "digests.sqlite", verify)
     declared = [task for task in tasks if isinstance(task, Task)]

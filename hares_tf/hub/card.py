@@ -3,11 +3,14 @@
 from importlib import metadata
 
 from hares_tf import __version__
+from hares_tf.hub.classifier import CLASS_MAP_NAME
 
 CARD_SCHEMA = 1
 
 
-def make_card(model, name: str, version: int, weights: dict, description: str = "") -> dict:
+def make_card(
+    model, name: str, version: int, weights: dict, description: str = "", classifier=None
+) -> dict:
     """Describes a `WaveformEncoder`.
 
     Args:
@@ -16,6 +19,7 @@ def make_card(model, name: str, version: int, weights: dict, description: str = 
         version: of the module.
         weights: provenance: at least {"source": ...}.
         description: one sentence.
+        classifier: a `Classifier` that the module brings with it, or None.
     """
     trainable = sum(int(v.value.shape.num_elements()) for v in model.trainable_variables)
     fresh = weights.get("source") == "random"
@@ -25,6 +29,23 @@ def make_card(model, name: str, version: int, weights: dict, description: str = 
             "Freshly initialised: the skip gains are 0, so all residual branches are silent, "
             "training equals inference, and the branches' weights get zero gradients at first."
         )
+    interface = {
+        "__call__": "waveform float32 [batch, samples] or [samples] in [-1, 1], training=False"
+        " -> embedding float32 [batch, dim]",
+        "serving_default": "waveform float32 [batch, samples] -> {embedding}",
+    }
+    classes = {}
+    if classifier is not None:
+        interface |= {
+            "serving_default": "waveform float32 [batch, samples] -> {embedding, logits}",
+            "logits": "as __call__ -> float32 [batch, classes], before the sigmoid",
+            "head_variables": "variables of the logits that __call__ does not reach",
+            "class_map": "asset, CSV with the columns index (of the logit) and display_name",
+        }
+        classes = {
+            "classes": len(classifier.classes),
+            "class_map": f"assets/{CLASS_MAP_NAME}",
+        }
     return {
         "schema": CARD_SCHEMA,
         "name": name,
@@ -36,11 +57,8 @@ def make_card(model, name: str, version: int, weights: dict, description: str = 
         "frontend": _frontend(model),
         "weights": weights,
         "flavour": "reusable",
-        "interface": {
-            "__call__": "waveform float32 [batch, samples] or [samples] in [-1, 1], training=False"
-            " -> embedding float32 [batch, dim]",
-            "serving_default": "waveform float32 [batch, samples] -> {embedding}",
-        },
+        "interface": interface,
+        **classes,
         "training_is_stochastic": _has_skip_gains(model),
         "notes": notes,
         "made_with": {

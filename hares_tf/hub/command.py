@@ -17,6 +17,9 @@ DESCRIPTION = """
 turns an encoder and its weights into a TF-Hub module: a SavedModel folder that can be called,
 retrained (hub.KerasLayer), served, and scored (hares-evaluate).
 
+    # a run of hares-pretrain: the newest checkpoint, or --step=best, or --step=20000
+    hares-export --checkpoint=runs/simclr --output=exports/simclr
+
     # weights that were trained with this package
     hares-export --model=slowfast_nfnet_f0 --weights=run.weights.h5 --output=exports/f0
 
@@ -32,14 +35,33 @@ retrained (hub.KerasLayer), served, and scored (hares-evaluate).
 The folder appears only after a fresh process without Keras has loaded the module and found that it
 equals the model in memory (1 sample to 60 s, several batch sizes), trains, and needs nothing but
 plain TensorFlow. Its card, assets/model_card.json, says what it is and where its weights come from.
+Of a classification run the module also gives logits; assets/class_map.csv names their classes.
 """
+
+SOURCES = ("checkpoint", "weights", "haiku_parameters", "random_weights")
 
 
 def define_flags() -> flags.FlagValues:
     """The flags of the command."""
     values = flags.FlagValues()
     flags.DEFINE_string(
-        "model", None, f"The encoder: {', '.join(list_models())}.", flag_values=values
+        "model",
+        None,
+        f"The encoder: {', '.join(list_models())}. A checkpoint knows its own.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "checkpoint",
+        None,
+        "The folder of a run of hares-pretrain, or one of its checkpoint files.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "step",
+        None,
+        "Which checkpoint of the folder: a number of steps, or best. Default: the newest that can "
+        "be read.",
+        flag_values=values,
     )
     flags.DEFINE_string("weights", None, "A Keras .weights.h5 file.", flag_values=values)
     flags.DEFINE_string(
@@ -63,7 +85,8 @@ def define_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         "name",
         None,
-        "The module's name, shown in results. Default: the model's.",
+        "The module's name, shown in results. Default: the model's, and of a checkpoint also what "
+        "it was trained for.",
         flag_values=values,
     )
     flags.DEFINE_bool(
@@ -73,21 +96,9 @@ def define_flags() -> flags.FlagValues:
 
 
 def _main(values: flags.FlagValues) -> None:
-    if not values.model:
-        raise HubError(f"name the encoder with --model: {', '.join(list_models())}")
-    if not values.output:
-        raise HubError("name the folder to create with --output")
-    spec = get_spec(values.model)
-    sources = [
-        name for name in ("weights", "haiku_parameters", "random_weights") if values[name].value
-    ]
-    if len(sources) > 1:
-        raise HubError(f"--{sources[0]} and --{sources[1]} exclude each other; give one")
-    if values.seed is not None and sources != ["random_weights"]:
-        raise HubError("--seed goes with --random_weights")
-    for source in ("weights", "haiku_parameters"):
-        if values[source].value and not Path(values[source].value).is_file():
-            raise HubError(f"--{source}={values[source].value}: there is no such file")
+    sources = _check_flags(values)
+    checkpoint = _open_checkpoint(values) if sources == ["checkpoint"] else None
+    spec = get_spec(checkpoint.run.model if checkpoint else values.model)
 
     with quiet_import():
         import keras
@@ -102,28 +113,78 @@ def _main(values: flags.FlagValues) -> None:
         )
     keras.utils.set_random_seed(values.seed or 0)
     model = create_model(spec.name)
-    if model.weights and not sources:
-        raise HubError(
-            f"{spec.name} has parameters: give --weights, --haiku_parameters or --random_weights"
-        )
-    if not model.weights and sources:
-        raise HubError(f"{spec.name} has no parameters, so it takes no --{sources[0]}")
+    classifier, name = None, values.name
+    if checkpoint:
+        from hares_tf.hub.checkpoint import load_classifier, load_encoder
+
+        load_encoder(model, checkpoint)
+        classifier = load_classifier(checkpoint, model.embedding_size)
+        weights = checkpoint.provenance()
+        name = name or f"{spec.name}_{checkpoint.run.objective}"
+    else:
+        weights = _load_weights(model, values, sources)
     print(f"exporting {spec.name} to {values.output} ...", file=sys.stderr)
     output, checks = export_module(
         model,
         values.output,
-        weights=_load_weights(model, values, sources),
-        name=values.name,
+        weights=weights,
+        name=name,
         description=spec.description,
+        classifier=classifier,
         overwrite=values.overwrite,
     )
     for line in checks:
         print(f"  checked: {line}")
-    print(f"{output}: {model.embedding_size} features at {model.sample_rate} Hz")
+    logits = f" and {len(classifier.classes)} logits" if classifier else ""
+    print(f"{output}: {model.embedding_size} features{logits} at {model.sample_rate} Hz")
+
+
+def _check_flags(values: flags.FlagValues) -> list[str]:
+    """Which of `SOURCES` was given: none or one."""
+    sources = [name for name in SOURCES if values[name].value]
+    if len(sources) > 1:
+        raise HubError(f"--{sources[0]} and --{sources[1]} exclude each other; give one")
+    if not values.model and sources != ["checkpoint"]:
+        raise HubError(f"name the encoder with --model: {', '.join(list_models())}")
+    if not values.output:
+        raise HubError("name the folder to create with --output")
+    if values.seed is not None and sources != ["random_weights"]:
+        raise HubError("--seed goes with --random_weights")
+    if values.step is not None and sources != ["checkpoint"]:
+        raise HubError("--step goes with --checkpoint")
+    for source in ("weights", "haiku_parameters"):
+        if values[source].value and not Path(values[source].value).is_file():
+            raise HubError(f"--{source}={values[source].value}: there is no such file")
+    return sources
+
+
+def _open_checkpoint(values: flags.FlagValues):
+    from hares_tf.hub.checkpoint import BEST, open_checkpoint
+
+    step = values.step
+    if step is not None and step != BEST:
+        if not (step.isascii() and step.isdecimal()):
+            raise HubError(f"--step={step}: give a number of training steps, or {BEST}")
+        step = int(step)
+    checkpoint = open_checkpoint(values.checkpoint, step)
+    if values.model not in (None, checkpoint.run.model):
+        raise HubError(
+            f"--model={values.model}: {values.checkpoint} is a run of {checkpoint.run.model}; "
+            "leave --model out"
+        )
+    print(f"{checkpoint.path}: step {checkpoint.step}", file=sys.stderr)
+    return checkpoint
 
 
 def _load_weights(model, values: flags.FlagValues, sources: list[str]) -> dict:
     """Fills the model; gives the weights' provenance for the card."""
+    if model.weights and not sources:
+        raise HubError(
+            f"{model.name} has parameters: give --checkpoint, --weights, --haiku_parameters or "
+            "--random_weights"
+        )
+    if not model.weights and sources:
+        raise HubError(f"{model.name} has no parameters, so it takes no --{sources[0]}")
     if not sources:
         return {"source": "none: the encoder has no parameters"}
     if sources == ["random_weights"]:

@@ -6,6 +6,7 @@ The cases hold waveforms and what the in-memory model made of them (written by `
 what was checked; on a deviation prints it and exits with 1.
 """
 
+import csv
 import os
 import sys
 from collections.abc import Iterator
@@ -39,6 +40,8 @@ def check(directory: Path, cases_file: Path) -> list[str]:
     with np.load(cases_file, allow_pickle=False) as cases:
         done.append(_check_variables(loaded, cases))
         done.append(_check_outputs(loaded, cases, "fresh"))
+        if "classes" in cases.files:
+            done.append(_check_classes(loaded, cases))
         gains = [v for v in loaded.trainable_variables if _is_skip_gain(v)]
         if gains:
             for gain in gains:
@@ -101,26 +104,48 @@ def _check_outputs(loaded, cases, state: str) -> str:
 
     worst, count = 0.0, 0
     for name in cases.files:
-        if not name.startswith(f"{state}/"):
+        kind, _, case = name.partition("/")
+        entry, output, function = {
+            state: ("__call__", "embedding", loaded),
+            f"{state}_logits": ("logits", "logits", getattr(loaded, "logits", None)),
+        }.get(kind, (None, None, None))
+        if entry is None:
             continue
-        case = name.split("/", 1)[1]
         waveform, wanted = tf.constant(cases[f"waveform/{case}"]), cases[name]
         found = {
-            "__call__": loaded(waveform),
-            "serving_default": loaded.signatures["serving_default"](waveform=waveform)["embedding"],
-            "__call__ with training=False": loaded(waveform, training=False),
+            entry: function(waveform),
+            "serving_default": loaded.signatures["serving_default"](waveform=waveform)[output],
+            f"{entry} with training=False": function(waveform, training=False),
         }
         if len(wanted) == 1:
-            found["__call__ on one waveform"] = loaded(waveform[0])
+            found[f"{entry} on one waveform"] = function(waveform[0])
         for entry, value in found.items():
             deviation = _relative_deviation(value.numpy(), wanted)
             worst, count = max(worst, deviation), count + 1
             if not deviation <= TOLERANCE:
                 raise ConformanceError(
-                    f"{entry} deviates by {deviation:.2e} from the in-memory model for a waveform "
-                    f"of shape {tuple(waveform.shape)} ({state} weights)"
+                    f"{entry} ({output}) deviates by {deviation:.2e} from the in-memory model for "
+                    f"a waveform of shape {tuple(waveform.shape)} ({state} weights)"
                 )
     return f"{count} outputs equal the in-memory model ({state} weights, worst {worst:.1e})"
+
+
+def _check_classes(loaded, cases) -> str:
+    """The class map names every logit, in order, and gradients reach the head."""
+    import tensorflow as tf
+
+    wanted = cases["classes"].tolist()
+    with open(loaded.class_map.asset_path.numpy(), encoding="utf-8", newline="") as file:
+        found = [(row["index"], row["display_name"]) for row in csv.DictReader(file)]
+    if found != [(str(index), name) for index, name in enumerate(wanted)]:
+        raise ConformanceError(f"the class map does not list the {len(wanted)} classes in order")
+    with tf.GradientTape() as tape:
+        logits = loaded.logits(tf.constant(cases["waveform/training"]), training=True)
+        loss = tf.reduce_mean(logits**2)
+    gradients = tape.gradient(loss, list(loaded.head_variables))
+    if logits.shape[-1] != len(wanted) or any(gradient is None for gradient in gradients):
+        raise ConformanceError(f"the head does not give {len(wanted)} trainable logits")
+    return f"{len(wanted)} classes, named in order, with a trainable head"
 
 
 def _relative_deviation(found: np.ndarray, wanted: np.ndarray) -> float:

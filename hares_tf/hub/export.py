@@ -11,6 +11,7 @@ import numpy as np
 from hares_tf.files import atomic_directory
 from hares_tf.hub import conformance
 from hares_tf.hub.card import make_card
+from hares_tf.hub.classifier import Classifier
 from hares_tf.hub.errors import HubError
 
 # (batch, seconds or samples): one sample, less than a frame, odd lengths, several batch sizes.
@@ -27,6 +28,7 @@ def export_module(
     name: str | None = None,
     version: int = 1,
     description: str = "",
+    classifier: Classifier | None = None,
     overwrite: bool = False,
 ) -> tuple[Path, list[str]]:
     """Exports a built `WaveformEncoder` as a reusable Hub module.
@@ -41,6 +43,7 @@ def export_module(
         name: the module's name; default: the model's.
         version: of the module.
         description: one sentence for the card.
+        classifier: on the embedding; the module then gives logits, too.
         overwrite: replace a module that is there already.
 
     Returns:
@@ -53,16 +56,19 @@ def export_module(
 
     output = Path(output)
     check_destination(output, overwrite)
-    card = make_card(model, name or model.name, version, weights, description)
+    card = make_card(model, name or model.name, version, weights, description, classifier)
     with tempfile.TemporaryDirectory() as scratch, atomic_directory(output, overwrite) as temporary:
         try:
-            module.save(model, card, temporary)
+            module.save(model, card, temporary, classifier)
         except Exception as error:
             # TensorFlow wraps a full disk in its own error types.
             raise HubError(f"cannot write the SavedModel to {output.parent}: {error}") from error
-        cases = Path(scratch) / "cases.npz"
-        np.savez(cases, **reference_cases(model))
-        checks = _conformance(temporary, cases)
+        cases = reference_cases(model)
+        if classifier is not None:
+            cases |= classifier_cases(classifier, cases)
+        cases_file = Path(scratch) / "cases.npz"
+        np.savez(cases_file, **cases)
+        checks = _conformance(temporary, cases_file)
     return output, checks
 
 
@@ -90,8 +96,7 @@ def reference_cases(model) -> dict[str, np.ndarray]:
     }
     cases["waveform/training"] = cases["waveform/2x16000"][:, :8000]
     for kind in ("variables", "trainable_variables"):
-        shapes_text = ["x".join(map(str, v.value.shape)) for v in getattr(model, kind)]
-        cases[f"{kind}/shapes"] = np.array(shapes_text, dtype=np.str_)
+        cases[f"{kind}/shapes"] = np.array(_shapes(getattr(model, kind)), dtype=np.str_)
     for case in shapes:
         cases[f"fresh/{case}"] = np.asarray(model(cases[f"waveform/{case}"], training=False))
     gains = [v for v in model.trainable_variables if v.name == "skip_gain"]
@@ -105,6 +110,24 @@ def reference_cases(model) -> dict[str, np.ndarray]:
         for gain, value in zip(gains, before, strict=True):
             gain.assign(value)
     return cases
+
+
+def classifier_cases(classifier: Classifier, cases: dict) -> dict[str, np.ndarray]:
+    """What a classifier adds to the `cases` of its encoder: "fresh_logits", "classes", ..."""
+    head = _shapes(classifier.dense.variables)
+    added = {
+        "classes": np.array(classifier.classes, dtype=np.str_),
+        "variables/shapes": np.array([*cases["variables/shapes"], *head], dtype=np.str_),
+    }
+    for name, embedding in cases.items():
+        state, _, case = name.partition("/")
+        if state in ("fresh", "awake"):
+            added[f"{state}_logits/{case}"] = np.asarray(classifier.dense(embedding))
+    return added
+
+
+def _shapes(variables) -> list[str]:
+    return ["x".join(map(str, variable.value.shape)) for variable in variables]
 
 
 def _conformance(directory: Path, cases: Path) -> list[str]:

@@ -22,6 +22,8 @@ CARD_NAME = "model_card.json"
 PYTHON_PREFIX = "python:"
 # Differs between two exports of the same model, and says nothing about what the model computes.
 _NOT_CONTENT = {"fingerprint.pb"}
+# Of an encoder passed as an object that does not state its own; that of all encoders of the paper.
+_DEFAULT_SAMPLE_RATE = 16_000
 
 
 @dataclass(frozen=True)
@@ -29,8 +31,8 @@ class LocatedModule:
     """A module found, not loaded yet.
 
     Attributes:
-        handle: what the user typed.
-        kind: "saved_model", "keras" (a `.keras` file) or "python" (a function).
+        handle: what the user typed; of an object "python:" and its name.
+        kind: "saved_model", "keras" (a `.keras` file) or "python" (a function or object).
         path: the SavedModel's folder or the `.keras` file; None for a function.
         name: the card's name, else that of the folder, file or function.
         card: the model card, or None when the module brings none.
@@ -65,17 +67,22 @@ class LocatedModule:
         return whole.hexdigest()
 
 
-def locate(handle: str | os.PathLike) -> LocatedModule:
+def locate(handle: str | os.PathLike | Callable) -> LocatedModule:
     """Finds the module that `handle` names.
 
     Args:
         handle: a folder that holds a SavedModel or numbered versions of it; a `.tar.gz` of one; a
             `.keras` file; an address of TF-Hub or Kaggle Models (fetched by tensorflow_hub, which
-            imports TensorFlow); or `python:package.module:function`.
+            imports TensorFlow); `python:package.module:function`; or, in a program, the encoder
+            itself: a callable, waveform `[batch, samples]` float32 -> embedding `[batch, dim]`,
+            with the attributes `sample_rate` (default 16000), `name` and `fingerprint` (see
+            `LocatedModule.content_hash`), all optional.
 
     Raises:
         HubError: nothing usable is there; the message says what was found instead.
     """
+    if callable(handle):
+        return _located_object(handle)
     handle = os.fspath(handle)
     if handle.startswith(PYTHON_PREFIX):
         return _locate_function(handle)
@@ -100,7 +107,7 @@ def locate(handle: str | os.PathLike) -> LocatedModule:
     )
 
 
-def load(handle: str | os.PathLike | LocatedModule):
+def load(handle: str | os.PathLike | Callable | LocatedModule):
     """Loads a module: what `tf.saved_model.load` or Keras gives, or the function itself.
 
     Raises:
@@ -165,6 +172,13 @@ def _locate_function(handle: str) -> LocatedModule:
         raise HubError(f"{handle} is a {type(function).__name__}, not a function")
     card = {"sample_rate": getattr(function, "sample_rate", None)}
     return LocatedModule(handle, "python", None, function_name, card, function)
+
+
+def _located_object(encoder: Callable) -> LocatedModule:
+    names = (getattr(encoder, attribute, None) for attribute in ("name", "__name__"))
+    name = next((one for one in names if isinstance(one, str) and one), type(encoder).__name__)
+    card = {"sample_rate": getattr(encoder, "sample_rate", _DEFAULT_SAMPLE_RATE)}
+    return LocatedModule(f"{PYTHON_PREFIX}{name}", "python", None, name, card, encoder)
 
 
 def _saved_model_in(folder: Path) -> Path:

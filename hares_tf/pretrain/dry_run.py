@@ -1,0 +1,127 @@
+"""What a run would take, without training: parameters, memory and operations of a step."""
+
+import time
+
+import numpy as np
+import tensorflow as tf
+
+from hares_tf.data import open_clips
+from hares_tf.pretrain.learner import Learner, create_learner
+from hares_tf.pretrain.loop import make_iterator
+from hares_tf.pretrain.step import training_step
+from hares_tf.pretrain.trainer import check_batch
+
+#: Share of a device's matrix-multiplication peak that a training step is assumed to reach: the
+#: paper's step times imply a third on a TPU v3, this package's CPU benchmark reaches 40%.
+_EFFICIENCY = 0.35
+# Clips whose step is traced; activations and operations are proportional to the clips.
+_TRACED_CLIPS = 2
+_MATRIX = 2048
+
+
+def dry_run(config, data, strategy) -> list[str]:
+    """Builds everything that a run needs, reads one batch, and describes a step.
+
+    Args:
+        config: the resolved configuration.
+        data: a folder of prepared clips.
+        strategy: the `tf.distribute` strategy.
+
+    Returns:
+        Lines to print.
+
+    Raises:
+        PretrainError, DataError, ModelError, ObjectiveError: what `pretrain` would raise.
+    """
+    clips = open_clips(data)
+    check_batch(config, strategy)
+    with strategy.scope():
+        learner = create_learner(config, len(clips.label_names))
+    started = time.monotonic()
+    next(make_iterator(strategy, config, clips, learner, 0))
+    reading = time.monotonic() - started
+
+    replicas = strategy.num_replicas_in_sync
+    per_replica = config.batch // replicas
+    parameters = {
+        part: sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+        for part, model in (("encoder", learner.encoder), ("head", learner.head))
+    }
+    total = sum(parameters.values())
+    activations, operations = _per_clip(learner, config, len(clips.label_names))
+    views = learner.objective.views
+    at_once = config.chunk / views if config.chunk else per_replica
+    gigabytes = (total * 4 * 4 + activations * at_once) / 2**30
+    passes = 4 / 3 if config.chunk else 1.0
+    flops = operations * per_replica * passes
+    peak = _matmul_peak(config.precision)
+    epochs = config.steps * config.batch / clips.n_clips
+    seconds = flops / (peak * _EFFICIENCY)
+    return [
+        f"{config.model.name}, {config.objective.name}: {parameters['encoder']:,} parameters, "
+        f"{parameters['head']:,} more in the head",
+        f"data: {clips.name}, {clips.n_clips:,} clips, {clips.seconds / 3600:,.1f} hours; "
+        f"{config.steps:,} steps of {config.batch:,} clips are {epochs:,.1f} epochs; the first "
+        f"batch took {reading:.1f} s",
+        f"on each of {replicas} replica(s): {per_replica:,} clips in {views} view(s) of "
+        f"{config.crops.seconds:g} s"
+        + (f", in chunks of {config.chunk} views" if config.chunk else ""),
+        f"memory of a replica, estimated: {gigabytes:.1f} GiB (parameters, gradients and Adam's "
+        f"moments {total * 16 / 2**30:.2f} GiB; activations {activations / 2**20:.1f} MiB a clip"
+        + (", kept where not rematerialised)" if config.model.rematerialise else ")"),
+        f"operations of a step on a replica: {flops / 1e9:,.0f} GFLOP",
+        f"this device multiplies matrices at {peak / 1e9:,.0f} GFLOP/s; at {_EFFICIENCY:.0%} of "
+        f"that a step takes {seconds:,.2f} s and the run {_in_words(seconds * config.steps)}",
+    ]
+
+
+def _per_clip(learner: Learner, config, classes: int) -> tuple[float, float]:
+    """Bytes that the backward pass keeps, and floating-point operations of a step, for a clip."""
+    samples = round(config.crops.seconds * learner.encoder.sample_rate)
+    shape = [_TRACED_CLIPS, learner.objective.views, samples]
+    batch = {"audio": tf.TensorSpec(shape, tf.int16)}
+    if learner.objective.needs_labels:
+        batch["labels"] = tf.TensorSpec([_TRACED_CLIPS, classes], tf.float32)
+    step = tf.function(lambda batch, number: training_step(learner, batch, number, seed=0)[0])
+    graph = step.get_concrete_function(batch, tf.TensorSpec([], tf.int32)).graph
+    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
+    options["output"] = "none"
+    profile = tf.compat.v1.profiler.profile(graph, options=options)
+    return _kept_bytes(graph) / _TRACED_CLIPS, profile.total_float_ops / _TRACED_CLIPS
+
+
+def _kept_bytes(graph) -> int:
+    """Bytes of all forward results that an operation of the backward pass reads."""
+    kept = {}
+    for operation in graph.get_operations():
+        if not operation.name.startswith("gradient_tape/"):
+            continue
+        for tensor in operation.inputs:
+            forward = not tensor.op.name.startswith("gradient_tape/")
+            # Only what depends on the batch: variables and constants are there anyway.
+            if forward and tensor.shape.rank and tensor.shape[0] is not None:
+                if tensor.op.type in ("ReadVariableOp", "Const", "Placeholder"):
+                    continue
+                kept[tensor.ref()] = tensor.shape.num_elements() * tensor.dtype.size
+    return sum(kept.values())
+
+
+def _matmul_peak(precision: str) -> float:
+    """Operations per second of a large matrix product on the first device."""
+    dtype = tf.bfloat16 if precision == "mixed_bfloat16" else tf.as_dtype(precision)
+    matrix = tf.ones([_MATRIX, _MATRIX], dtype)
+    multiply = tf.function(lambda x: tf.reduce_sum(tf.matmul(x, x)))
+    float(multiply(matrix))
+    best = float("inf")
+    for _ in range(5):
+        started = time.perf_counter()
+        float(multiply(matrix))
+        best = min(best, time.perf_counter() - started)
+    return 2 * _MATRIX**3 / best
+
+
+def _in_words(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:,.0f} seconds"
