@@ -13,7 +13,7 @@ DEMO := demo
 .PHONY: help demo test test-slow lint format bench clean
 
 help:
-	@echo "make demo       export two encoders, score them on synthetic tasks (minutes)"
+	@echo "make demo       pretrain a small encoder, score it on synthetic tasks (minutes)"
 	@echo "make test       all tests but the slow ones (under ten minutes on two cores)"
 	@echo "make test-slow  the whole network in float64 and other long proofs"
 	@echo "make lint       ruff"
@@ -31,14 +31,22 @@ $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
+# Recordings that the pretraining of the demonstration learns from: training clips of these tasks.
+DEMO_TASKS := audioset birdsong tut18 speech_commands_v2 voxforge nsynth_pitch magnatagatune
+
 demo: export HARES_CACHE_DIR = $(DEMO)/cache
 demo: $(READY)
 	$(BIN)/hares-export --model=log_mel_statistics --overwrite \
 		--output=$(DEMO)/log_mel_statistics
 	$(BIN)/hares-export --model=slowfast_nfnet_tiny --random_weights --seed=0 --overwrite \
-		--output=$(DEMO)/slowfast_nfnet_tiny
-	$(BIN)/hares-evaluate --handle=$(DEMO)/log_mel_statistics \
-		--handle=$(DEMO)/slowfast_nfnet_tiny --tasks=mini --output=$(DEMO)/results
+		--name=tiny_random --output=$(DEMO)/tiny_random
+	$(BIN)/hares-prepare $(DEMO_TASKS:%=--task=mini_%) --overwrite --output=$(DEMO)/clips
+	rm -rf $(DEMO)/run
+	$(BIN)/hares-pretrain --config=demo --data=$(DEMO)/clips --workdir=$(DEMO)/run
+	$(BIN)/hares-export --checkpoint=$(DEMO)/run --overwrite \
+		--name=tiny_simclr --output=$(DEMO)/tiny_simclr
+	$(BIN)/hares-evaluate --handle=$(DEMO)/log_mel_statistics --handle=$(DEMO)/tiny_random \
+		--handle=$(DEMO)/tiny_simclr --tasks=mini --output=$(DEMO)/results
 	$(BIN)/hares-report $(DEMO)/results --output=$(DEMO)/report.html
 
 test: $(READY)
@@ -60,6 +68,8 @@ bench: $(BENCH_READY)
 	$(BIN)/python benchmarks/speed/embedding.py
 	$(BIN)/python benchmarks/speed/evaluation.py
 	$(BIN)/python benchmarks/speed/store.py
+	$(BIN)/python benchmarks/speed/input_pipeline.py
+	$(BIN)/python benchmarks/speed/training_step.py
 	$(BIN)/python benchmarks/speed/heads.py
 	$(BIN)/python benchmarks/speed/fast_protocol.py
 	$(BIN)/python benchmarks/speed/memory.py

@@ -87,8 +87,12 @@ def _define_source_flags(values: flags.FlagValues) -> None:
         "several such flags all must hold. With --task: fold=VALUE,VALUE.",
         flag_values=values,
     )
-    flags.DEFINE_string(
-        "task", None, "Id of a HARES task, or a task file (.toml).", flag_values=values
+    flags.DEFINE_multi_string(
+        "task",
+        None,
+        "Id of a HARES task, or a task file (.toml). Several (repeat the flag) are put together "
+        "without their labels.",
+        flag_values=values,
     )
     flags.DEFINE_string(
         "data_dir",
@@ -229,11 +233,15 @@ def _source(values: flags.FlagValues):
             raise DataError("--audioset_segments needs the folder of the clips: one --audio=FOLDER")
         return audioset_source(values.audioset_segments, values.audio[0], values.audioset_classes)
     if kind == "task":
-        from hares_tf.data.published_sources import task_source
+        from hares_tf.data.published_sources import joined_tasks, task_source
 
+        if len(values.task) > 1:
+            if where:
+                raise DataError("--where chooses folds of one task; give --task once")
+            return joined_tasks(values.task, values.data_dir)
         if any(column != "fold" for column, _ in where) or len(where) > 1:
             raise DataError("with --task, --where chooses folds: --where=fold=1,2,3,4")
-        return task_source(values.task, values.data_dir, [v for _, some in where for v in some])
+        return task_source(values.task[0], values.data_dir, [v for _, some in where for v in some])
     from hares_tf.data.sources import folder_source, table_source
 
     if not table:
@@ -289,7 +297,10 @@ def _summary(prepared: dict, output: str) -> str:
         if len(rejected) > _SHOWN_REASONS:
             lines.append(f"    ... all of them are listed in {Path(output) / 'clips.json'}")
     lines += [f"  note: {note}" for note in prepared["source"]["notes"]]
-    lines += ["next:", f"  hares-pretrain --config=small_simclr --data={output} --workdir=runs/first"]
+    lines += [
+        "next:",
+        f"  hares-pretrain --config=small_simclr --data={output} --workdir=runs/first",
+    ]
     return "\n".join(lines)
 
 

@@ -65,6 +65,36 @@ def task_source(
     return Source(f"task {tasks[0].id}", clips, names, (), description, notes)
 
 
+def joined_tasks(tasks: Sequence[str], data_dir: str | os.PathLike | None = None) -> Source:
+    """The train clips of several tasks, without labels: each task has labels of its own.
+
+    Tasks that share recordings may split them differently: a train clip of one can be a test clip
+    of another.
+
+    Raises:
+        DataError: see `task_source`; or a task is named twice.
+    """
+    sources = [task_source(task, data_dir) for task in tasks]
+    ids = [source.description["task"] for source in sources]
+    if len(set(ids)) < len(ids):
+        raise DataError(f"--task names {max(ids, key=ids.count)} twice")
+    return Source(
+        f"{len(sources)} tasks",
+        tuple(
+            ClipSource(f"{task}/{clip.id}", clip.sound)
+            for task, source in zip(ids, sources, strict=True)
+            for clip in source.clips
+        ),
+        rejected=tuple(
+            (f"{task}/{name}", reason)
+            for task, source in zip(ids, sources, strict=True)
+            for name, reason in source.rejected
+        ),
+        description={"kind": "tasks", "tasks": [source.description for source in sources]},
+        notes=tuple(note for source in sources for note in source.notes),
+    )
+
+
 def _parts(task_id: str, manifest: Manifest, folds: Sequence[str]) -> set[str]:
     """The parts whose clips may be trained on."""
     if not manifest.folds:

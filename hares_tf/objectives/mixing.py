@@ -6,12 +6,8 @@ mixing ratio is sampled on the fly from the beta(5, 2) distribution").
 
 from keras import ops
 
+from hares_tf.objectives.domains import DOMAINS
 from hares_tf.objectives.errors import ObjectiveError
-
-#: Where examples are mixed: the log-mel spectrograms, the mel magnitudes before the logarithm, the
-#: waveforms, or not at all. The paper mixes "spectrograms"; as in PANNs, which it follows, these
-#: are taken to be the logarithmic ones.
-DOMAINS = ("log_mel", "mel", "waveform", "none")
 
 #: How many uniform numbers one ratio needs.
 UNIFORMS = 6

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from hares_tf.models.registry import get_spec
 from hares_tf.objectives import list_objectives
+from hares_tf.objectives.domains import DOMAINS
 from hares_tf.pretrain.config_names import list_configs
 from hares_tf.pretrain.errors import PretrainError
 
@@ -115,6 +116,11 @@ def check(config: ConfigDict) -> None:
     if config.objective.name not in list_objectives():
         names = ", ".join(list_objectives())
         raise PretrainError(f"There is no objective {config.objective.name!r}; choose {names}.")
+    if config.mixing not in DOMAINS:
+        names = ", ".join(DOMAINS)
+        raise PretrainError(f"mixing is one of {names}, not {config.mixing!r}.")
+    if config.crops.pad not in ("zeros", "repeat"):
+        raise PretrainError(f"crops.pad is zeros or repeat, not {config.crops.pad!r}.")
     for key in ("batch", "steps", "steps_per_call", "log_every", "checkpoint_every", "keep"):
         if config[key] < 1:
             raise PretrainError(f"{key} must be at least 1, not {config[key]}.")

@@ -66,8 +66,9 @@ def dry_run(config, data, strategy) -> list[str]:
         f"on each of {replicas} replica(s): {per_replica:,} clips in {views} view(s) of "
         f"{config.crops.seconds:g} s"
         + (f", in chunks of {config.chunk} views" if config.chunk else ""),
-        f"memory of a replica, estimated: {gigabytes:.1f} GiB (parameters, gradients and Adam's "
-        f"moments {total * 16 / 2**30:.2f} GiB; activations {activations / 2**20:.1f} MiB a clip"
+        f"memory of a replica, at most about {gigabytes:.1f} GiB (parameters, gradients and "
+        f"Adam's moments {total * 16 / 2**30:.2f} GiB; activations "
+        f"{activations / 2**20:.1f} MiB a clip"
         + (", kept where not rematerialised)" if config.model.rematerialise else ")"),
         f"operations of a step on a replica: {flops / 1e9:,.0f} GFLOP",
         f"this device multiplies matrices at {peak / 1e9:,.0f} GFLOP/s; at {_EFFICIENCY:.0%} of "

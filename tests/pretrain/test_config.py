@@ -1,0 +1,131 @@
+"""Configurations and what a user may change in them."""
+
+import pytest
+
+from hares_tf.data.command import main as prepare_main
+from hares_tf.models.errors import ModelError
+from hares_tf.pretrain import PretrainError, load_config
+from hares_tf.pretrain.command import main
+from hares_tf.pretrain.config_names import list_configs
+
+
+@pytest.mark.parametrize("name", list_configs())
+def test_every_shipped_configuration_is_valid(name):
+    config = load_config(name)
+    assert config.steps > config.warmup_steps > 0
+    assert config.objective.name in name or name == "demo"
+
+
+def test_found_by_name_by_repository_path_and_by_file(tmp_path, repository):
+    by_name = load_config("small_simclr")
+    assert load_config("hares_tf/pretrain/configs/small_simclr.py") == by_name
+    copy = tmp_path / "mine.py"
+    copy.write_text((repository / "hares_tf/pretrain/configs/small_simclr.py").read_text())
+    assert load_config(str(copy)) == by_name
+
+
+def test_overrides_take_the_type_of_what_they_replace():
+    config = load_config(
+        "demo",
+        ["batch=64", "learning_rate=3e-4", "mixing=none", "crops.seconds=2", "jit_compile=true",
+         "probe.tasks=mini_tut18, mini_esc50", "objective.temperature=0.5"],
+    )  # fmt: skip
+    assert (config.batch, config.learning_rate, config.mixing) == (64, 3e-4, "none")
+    assert config.crops.seconds == 2.0 and isinstance(config.crops.seconds, float)
+    assert config.jit_compile is True and config.objective.temperature == 0.5
+    assert config.probe.tasks == ("mini_tut18", "mini_esc50")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("batch", "write --config.batch=VALUE"),
+        ("batsch=3", "did you mean batch"),
+        ("crops=3", "no key 'crops'"),
+        ("crop.seconds=3", "no section 'crop'"),
+        ("batch.size=3", "no section 'batch'"),
+        ("batch=many", "whole number, not 'many'"),
+        ("batch=1.5", "whole number"),
+        ("batch=1e400", "whole number"),
+        ("batch=__import__('os')", "whole number"),
+        ("jit_compile=1", "true or false"),
+        ("learning_rate=fast", "a number, not 'fast'"),
+        ("learning_rate=0", "learning_rate must be above 0"),
+        ("learning_rate=1e999", "learning_rate"),
+        ("batch=0", "batch must be at least 1"),
+        ("warmup_steps=300", "does not fit into 300 steps"),
+        ("precision=float16", "mixed_bfloat16"),
+        ("crops.fraction=1.5", "at most 1"),
+        ("objective.name=moco", "classification, simclr"),
+        ("mixing=spectrum", "log_mel, mel, waveform, none"),
+        ("crops.pad=mirror", "zeros"),
+    ],
+)
+def test_wrong_overrides_are_explained(override, message):
+    with pytest.raises(PretrainError, match=message):
+        load_config("demo", [override])
+
+
+def test_unknown_configurations_and_files(tmp_path):
+    with pytest.raises(PretrainError, match="did you mean small_simclr"):
+        load_config("small_simcrl")
+    with pytest.raises(PretrainError, match="no such file"):
+        load_config(str(tmp_path / "absent.py"))
+    broken = tmp_path / "broken.py"
+    broken.write_text("1 / 0\n")
+    with pytest.raises(PretrainError, match="ZeroDivisionError"):
+        load_config(str(broken))
+    broken.write_text("x = 1\n")
+    with pytest.raises(PretrainError, match="no function get_config"):
+        load_config(str(broken))
+    with pytest.raises(ModelError, match="slowfast_nfnet_tiny"):
+        load_config("demo", ["model.name=slowfast_nfnet_tini"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name the configuration"),
+        (["--config=demo"], "give --data"),
+        (["--config=demo", "--data=x"], "give --workdir"),
+        (["--config=demo", "--data=x", "--workdir=y", "--labels=subfolder"], "takes no --labels"),
+        (["--config=demo", "--data=x", "--workdir=y", "--strategy=gpu"], "strategy"),
+        (["--config=demo", "--config.batch=x", "--data=x", "--workdir=y"], "whole number"),
+        (["--config=demo", "--data=/nowhere/at/all", "--workdir=y"], "/nowhere/at/all"),
+    ],
+)
+def test_the_command_explains_mistakes(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "y").exists()
+
+
+def test_multi_worker_needs_its_cluster(capsys, monkeypatch, tmp_path):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    arguments = ["--config=demo", "--data=x", f"--workdir={tmp_path}", "--strategy=multi_worker"]
+    assert main(arguments) == 2
+    assert "TF_CONFIG" in capsys.readouterr().err
+
+
+def test_without_a_tpu_the_command_says_so(capsys, tmp_path):
+    arguments = ["--config=demo", "--data=x", f"--workdir={tmp_path}", "--strategy=tpu"]
+    assert main(arguments) == 2
+    assert "docs/tpu.md" in capsys.readouterr().err
+
+
+def test_several_tasks_are_joined_without_labels(tmp_path, capsys):
+    tasks = ["--task=mini_tut18", "--task=mini_nsynth_pitch"]
+    assert prepare_main([*tasks, f"--output={tmp_path / 'clips'}", "--progress=none"]) == 0
+    from hares_tf.data import open_clips
+    from hares_tf.evaluation.tasks import Places, resolve
+
+    expected = sum(
+        clip.part == "train"
+        for task in resolve(["mini_tut18", "mini_nsynth_pitch"], None)
+        for clip in task.read(Places()).clips
+    )
+    clips = open_clips(tmp_path / "clips")
+    assert clips.n_clips == expected > 40 and clips.label_names == ()
+    assert prepare_main([tasks[0], tasks[0], f"--output={tmp_path / 'twice'}"]) == 2
+    assert "twice" in capsys.readouterr().err
