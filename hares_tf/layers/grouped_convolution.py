@@ -41,7 +41,9 @@ def _tensorflow_conv2d(x, kernel, bias, strides, training):
     else:
         parts = zip(tf.split(x, groups, axis=-1), tf.split(kernel, groups, axis=-1), strict=True)
         y = tf.concat([tf.nn.conv2d(part, k, strides, "SAME") for part, k in parts], axis=-1)
-    return tf.nn.bias_add(y, bias)
+    # In half precision the gradient of bias_add adds number by number on a CPU, and a bfloat16 sum
+    # stops growing at 256: the gradient of `+` is a sum that does not.
+    return tf.nn.bias_add(y, bias) if y.dtype.size >= 4 else y + bias
 
 
 def accelerator_present():

@@ -38,6 +38,8 @@ class NFBlock(keras.layers.Layer):
         group_size: channels per group of `conv1` and `conv1b`; divides `filters / 2`.
         beta: reciprocal of the standard deviation that the input is expected to have.
         drop_rate: rate of stochastic depth.
+        rematerialise: whether training keeps only the block's input for the gradient and computes
+            everything between again: less memory, one more forward pass.
         **kwargs: of `keras.layers.Layer`.
 
     Call arguments: `x` `[batch, time, freq, channel]`; `training`; `keep`: `[batch]` of 0 and 1,
@@ -53,6 +55,7 @@ class NFBlock(keras.layers.Layer):
         group_size=128,
         beta=1.0,
         drop_rate=0.0,
+        rematerialise=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -62,6 +65,7 @@ class NFBlock(keras.layers.Layer):
         self.group_size = group_size
         self.beta = beta
         self.drop_rate = drop_rate
+        self.rematerialise = rematerialise
 
         width = filters // 2
         groups = width // group_size
@@ -72,9 +76,11 @@ class NFBlock(keras.layers.Layer):
         self.conv2 = self._conv("conv2", filters, (1, 1))
         self.conv_shortcut = None  # whether there is one depends on the input channels: see build
         self.squeeze_excite = SqueezeExcite(name="squeeze_excite", dtype=self.dtype_policy)
+        # It multiplies the gate, which is in the variable dtype.
         self.stochastic_depth = StochasticDepth(
-            drop_rate, name="stochastic_depth", dtype=self.dtype_policy
+            drop_rate, name="stochastic_depth", dtype=self.variable_dtype
         )
+        # Of two neighbours: their mean is rounded once also in half precision.
         self.shortcut_pool = keras.layers.AveragePooling2D(
             self.strides, self.strides, "same", "channels_last", dtype=self.dtype_policy
         )
@@ -104,6 +110,17 @@ class NFBlock(keras.layers.Layer):
         )
 
     def call(self, x, training=None, keep=None):
+        if not (training and self.rematerialise):
+            return self._compute(x, keep, training)
+        if keep is None:
+            # Drawn here: a computation that is repeated must not draw anew.
+            keep = self.stochastic_depth.draw(ops.shape(x)[0], training)
+        if keep is None:
+            return keras.remat(lambda x: self._compute(x, None, training))(x)
+        keep = ops.cast(keep, self.variable_dtype)  # what is differentiated must be float
+        return keras.remat(lambda x, keep: self._compute(x, keep, training))(x, keep)
+
+    def _compute(self, x, keep, training):
         activated = gelu_tanh(x)
         residual = self.conv0(activated, training=training)
         residual = self.conv1(gelu_tanh(residual), training=training)
@@ -111,8 +128,8 @@ class NFBlock(keras.layers.Layer):
         residual = self.conv2(gelu_tanh(residual), training=training)
         gate = self.squeeze_excite(residual)
         gate = self.stochastic_depth(gate, training=training, keep=keep)
-        gate = gate * ops.cast(2.0 * ALPHA * self.skip_gain, gate.dtype)
-        return residual * gate + self._shortcut(x, activated, training)
+        gate = gate * (2.0 * ALPHA * self.skip_gain)
+        return residual * ops.cast(gate, residual.dtype) + self._shortcut(x, activated, training)
 
     def _shortcut(self, x, activated, training):
         if self.conv_shortcut is None:
@@ -133,4 +150,5 @@ class NFBlock(keras.layers.Layer):
             "group_size": self.group_size,
             "beta": self.beta,
             "drop_rate": self.drop_rate,
+            "rematerialise": self.rematerialise,
         }

@@ -73,12 +73,10 @@ class ScaledWSConv2D(keras.layers.Layer):
     def effective_kernel(self):
         """Standardised kernel, `input_scale` included, in the variable dtype."""
         kernel = ops.convert_to_tensor(self.kernel)
-        flat = ops.reshape(kernel, (-1, self.filters))
-        centred = flat - ops.mean(flat, axis=0)
-        fan_in_variance = ops.sum(ops.square(centred), axis=0)
+        centred = kernel - ops.mean(kernel, axis=(0, 1, 2))
+        fan_in_variance = ops.sum(ops.square(centred), axis=(0, 1, 2))
         scale = ops.rsqrt(ops.maximum(fan_in_variance, VARIANCE_FLOOR))
-        scale = scale * ops.convert_to_tensor(self.gain) * self.input_scale
-        return ops.reshape(centred * scale, kernel.shape)
+        return centred * (scale * ops.convert_to_tensor(self.gain) * self.input_scale)
 
     def call(self, x, training=None):
         kernel = ops.cast(self.effective_kernel(), self.compute_dtype)

@@ -14,6 +14,8 @@ class SqueezeExcite(keras.layers.Layer):
     the gate).
 
     Input `[batch, time, freq, channel]`, output `[batch, 1, 1, channel]` with values in (0, 1).
+    Everything is computed in the variable dtype, which the output keeps (float32 under
+    mixed_bfloat16): a gate is a few numbers per example and scales a whole map.
     """
 
     def build(self, input_shape):
@@ -30,7 +32,7 @@ class SqueezeExcite(keras.layers.Layer):
             activation=activation,
             kernel_initializer=initializer,
             name=name,
-            dtype=self.dtype_policy,
+            dtype=self.variable_dtype,
         )
         layer.build((None, inputs))
         return layer
@@ -43,3 +45,6 @@ class SqueezeExcite(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], 1, 1, input_shape[-1])
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor(self.compute_output_shape(x.shape), self.variable_dtype)

@@ -36,14 +36,24 @@ class StochasticDepth(keras.layers.Layer):
 
     def call(self, x, training=None, keep=None):
         if keep is None:
-            if not training or self.rate == 0.0:
-                return x
-            uniform = keras.random.uniform(
-                (ops.shape(x)[0],), dtype=self.variable_dtype, seed=self.seed_generator
-            )
-            keep = keep_mask(uniform, self.rate)
+            keep = self.draw(ops.shape(x)[0], training)
+        if keep is None:
+            return x
         keep = ops.reshape(ops.cast(keep, x.dtype), (-1,) + (1,) * (len(x.shape) - 1))
         return x * keep
+
+    def draw(self, batch, training):
+        """Which examples to keep: `[batch]` of 0 and 1, or None where all of them are kept.
+
+        A call draws by itself; who computes the call twice (rematerialisation) draws beforehand.
+        """
+        if not training or self.rate == 0.0:
+            return None
+        # In the variable dtype: bfloat16 has 256 numbers to draw, too few for rates below 0.01.
+        uniform = keras.random.uniform(
+            (batch,), dtype=self.variable_dtype, seed=self.seed_generator
+        )
+        return keep_mask(uniform, self.rate)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -17,6 +17,7 @@ class NFNetPath(keras.layers.Layer):
         variant: name of a row of `hares_tf.models.nfnet_variants.VARIANTS`.
         path: `"slow"` or `"fast"`.
         fused: whether the stages receive the variant's fusion channels beside their own.
+        rematerialise: as in `NFBlock`, for every block.
         **kwargs: of `keras.layers.Layer`.
 
     Input `[batch, time, freq, channel]`, output
@@ -26,13 +27,14 @@ class NFNetPath(keras.layers.Layer):
         ModelError: if there is no such variant or path.
     """
 
-    def __init__(self, variant, path, fused=False, **kwargs):
+    def __init__(self, variant, path, fused=False, rematerialise=False, **kwargs):
         super().__init__(**kwargs)
         if path not in ("slow", "fast"):
             raise ModelError(f"A Slowfast NFNet has no path {path!r}; choose 'slow' or 'fast'.")
         self.variant = variant
         self.path_name = path
         self.fused = fused
+        self.rematerialise = rematerialise
         row = get_variant(variant)
         widths = getattr(row, path)
         self.fusion_channels = row.fusion_channels if fused else (0,) * len(row.depths)
@@ -60,6 +62,7 @@ class NFNetPath(keras.layers.Layer):
                 widths.group_size,
                 block.beta,
                 block.drop_rate,
+                rematerialise,
                 name=f"block{index}",
                 dtype=self.dtype_policy,
             )
@@ -73,6 +76,11 @@ class NFNetPath(keras.layers.Layer):
     def dropped_blocks(self):
         """Indices of the blocks that have stochastic depth, in order."""
         return [i for i, block in enumerate(self.settings) if block.drop_rate > 0.0]
+
+    @property
+    def drop_rates(self):
+        """Rates of stochastic depth of `dropped_blocks`."""
+        return [self.settings[i].drop_rate for i in self.dropped_blocks]
 
     def build(self, input_shape):
         shape = input_shape
@@ -132,6 +140,7 @@ class NFNetPath(keras.layers.Layer):
             "variant": self.variant,
             "path": self.path_name,
             "fused": self.fused,
+            "rematerialise": self.rematerialise,
         }
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import inspect
 from dataclasses import dataclass, field
 
 from hares_tf.models.errors import ModelError
@@ -70,19 +71,23 @@ def get_spec(name: str) -> EncoderSpec:
     return _BY_NAME[name]
 
 
-def create_model(name: str, dtype=None):
+def create_model(name: str, dtype=None, **options):
     """Builds an encoder with fresh weights.
 
     Args:
         name: one of `list_models()`.
-        dtype: a Keras dtype or policy; default: the global policy.
+        dtype: a Keras dtype or policy; default: the global policy. Under `"mixed_bfloat16"`
+            weights, frontend, weight standardisation, gates and pooling are float32, convolutions
+            and activations bfloat16.
+        **options: arguments of the network's class that the registry leaves open, such as
+            `rematerialise=True` for the Slowfast NFNets.
 
     Returns:
         A built `WaveformEncoder`: waveform `[batch, samples]` in [-1, 1] at
         `model.sample_rate` -> embedding `[batch, dim]`.
 
     Raises:
-        ModelError: no such model.
+        ModelError: no such model, or its network has no such option.
     """
     from hares_tf.audio import LogMel
     from hares_tf.models.waveform_encoder import WaveformEncoder
@@ -90,12 +95,26 @@ def create_model(name: str, dtype=None):
     spec = get_spec(name)
     module, class_name = spec.network.split(":")
     network_class = getattr(importlib.import_module(module), class_name)
+    _check_options(spec, network_class, options)
     model = WaveformEncoder(
         frontend=LogMel(**spec.frontend, dtype=dtype, name="frontend"),
-        network=network_class(**spec.arguments, dtype=dtype, name="network"),
+        network=network_class(**spec.arguments, **options, dtype=dtype, name="network"),
         standardize=spec.standardize,
         dtype=dtype,
         name=name,
     )
     model.build((None, None))
     return model
+
+
+def _check_options(spec: EncoderSpec, network_class: type, options: dict) -> None:
+    known = [
+        parameter.name
+        for parameter in inspect.signature(network_class.__init__).parameters.values()
+        if parameter.kind is not inspect.Parameter.VAR_KEYWORD
+        and parameter.name not in ("self", "dtype", *spec.arguments)
+    ]
+    for option in options:
+        if option not in known:
+            listing = f"its options are {', '.join(known)}" if known else "it has none"
+            raise ModelError(f"the model {spec.name!r} has no option {option!r}; {listing}.")

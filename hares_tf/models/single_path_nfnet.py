@@ -18,6 +18,7 @@ class SinglePathNFNet(keras.Model):
     Args:
         variant: name of a row of `hares_tf.models.nfnet_variants.VARIANTS`.
         path: `"slow"` (3072 features for `f0`) or `"fast"` (384).
+        rematerialise: as in `SlowFastNFNet`.
         **kwargs: of `keras.Model`.
 
     Call arguments are those of `SlowFastNFNet`: `log_mel` `[batch, time, freq, 1]`, `training`,
@@ -28,10 +29,13 @@ class SinglePathNFNet(keras.Model):
             of rows.
     """
 
-    def __init__(self, variant="f0", path="slow", **kwargs):
+    def __init__(self, variant="f0", path="slow", rematerialise=False, **kwargs):
         super().__init__(**kwargs)
         self.variant = variant
-        self.trunk = NFNetPath(variant, path, name=path, dtype=self.dtype_policy)
+        self.rematerialise = rematerialise
+        self.trunk = NFNetPath(
+            variant, path, rematerialise=rematerialise, name=path, dtype=self.dtype_policy
+        )
         self.path_name = path
         self.embedding_size = getattr(get_variant(variant), path).features
 
@@ -39,6 +43,11 @@ class SinglePathNFNet(keras.Model):
     def residual_mask_rows(self):
         """Names of the rows of `residual_masks`."""
         return [f"{self.path_name}/block{block}" for block in self.trunk.dropped_blocks]
+
+    @property
+    def residual_drop_rates(self):
+        """The rate at which each row of `residual_masks` should be 0."""
+        return self.trunk.drop_rates
 
     def build(self, input_shape):
         self.trunk.build(input_shape)
@@ -56,5 +65,13 @@ class SinglePathNFNet(keras.Model):
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.embedding_size)
 
+    def compute_output_spec(self, log_mel, **_):
+        return keras.KerasTensor((log_mel.shape[0], self.embedding_size), self.variable_dtype)
+
     def get_config(self):
-        return {**super().get_config(), "variant": self.variant, "path": self.path_name}
+        return {
+            **super().get_config(),
+            "variant": self.variant,
+            "path": self.path_name,
+            "rematerialise": self.rematerialise,
+        }

@@ -24,8 +24,10 @@ class SlowFastNFNet(keras.Model):
 
     Args:
         variant: name of a row of `hares_tf.models.nfnet_variants.VARIANTS`.
+        rematerialise: whether training computes every block again for its gradient instead of
+            keeping its activations.
         **kwargs: of `keras.Model`; `dtype` may be a policy such as `"mixed_bfloat16"` (weight
-            standardisation and pooling stay float32) or `"float64"`.
+            standardisation, gates and pooling stay float32) or `"float64"`.
 
     Call arguments:
         log_mel: `[batch, time, freq, 1]`, float, standardised log-mel spectrogram.
@@ -39,13 +41,15 @@ class SlowFastNFNet(keras.Model):
         ModelError: if there is no such variant, or `residual_masks` has the wrong number of rows.
     """
 
-    def __init__(self, variant="f0", **kwargs):
+    def __init__(self, variant="f0", rematerialise=False, **kwargs):
         super().__init__(**kwargs)
         row = get_variant(variant)
         self.variant = variant
+        self.rematerialise = rematerialise
         self.embedding_size = row.fast.features + row.slow.features
-        self.slow = NFNetPath(variant, "slow", fused=True, name="slow", dtype=self.dtype_policy)
-        self.fast = NFNetPath(variant, "fast", name="fast", dtype=self.dtype_policy)
+        settings = {"rematerialise": rematerialise, "dtype": self.dtype_policy}
+        self.slow = NFNetPath(variant, "slow", fused=True, name="slow", **settings)
+        self.fast = NFNetPath(variant, "fast", name="fast", **settings)
         self.fusions = [
             FastToSlowFusion(channels, name=f"fusion{stage}", dtype=self.dtype_policy)
             for stage, channels in enumerate(row.fusion_channels)
@@ -67,6 +71,11 @@ class SlowFastNFNet(keras.Model):
             for path in (self.slow, self.fast)
             for block in path.dropped_blocks
         ]
+
+    @property
+    def residual_drop_rates(self):
+        """The rate at which each row of `residual_masks` should be 0."""
+        return [rate for path in (self.slow, self.fast) for rate in path.drop_rates]
 
     def build(self, input_shape):
         self.slow.build(input_shape)
@@ -112,5 +121,12 @@ class SlowFastNFNet(keras.Model):
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.embedding_size)
 
+    def compute_output_spec(self, log_mel, **_):
+        return keras.KerasTensor((log_mel.shape[0], self.embedding_size), self.variable_dtype)
+
     def get_config(self):
-        return {**super().get_config(), "variant": self.variant}
+        return {
+            **super().get_config(),
+            "variant": self.variant,
+            "rematerialise": self.rematerialise,
+        }

@@ -20,7 +20,9 @@ class WaveformEncoder(keras.Model):
     """
 
     def __init__(self, frontend, network, standardize: bool = True, **kwargs):
-        super().__init__(**kwargs)
+        # Keras casts what a layer of a mixed policy is called with, here the waveform, whose quiet
+        # parts and small differences bfloat16 would erase. The stages cast for themselves.
+        super().__init__(autocast=False, **kwargs)
         self.frontend = frontend
         self.standardize = Standardize(dtype=frontend.dtype_policy) if standardize else None
         self.network = network
@@ -51,6 +53,10 @@ class WaveformEncoder(keras.Model):
 
     def compute_output_shape(self, input_shape, **_):
         return self.network.compute_output_shape(self.frontend.compute_output_shape(input_shape))
+
+    def compute_output_spec(self, waveform, **_):
+        shape = self.compute_output_shape(waveform.shape)
+        return keras.KerasTensor(shape, self.network.variable_dtype)
 
     def get_config(self):
         return {
