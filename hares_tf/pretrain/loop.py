@@ -36,8 +36,11 @@ def make_iterator(strategy, config, clips, learner: Learner, first_step: int):
             labels=objective.needs_labels,
             block_clips=config.block_clips,
         )
-        # Devices need no clip numbers.
-        return dataset.map(lambda batch: {key: batch[key] for key in batch if key != "clip"})
+        # Devices need no clip numbers. And that it never ends must be said: a strategy provides
+        # for a last batch that is smaller, by giving up static shapes.
+        return dataset.map(lambda batch: {key: batch[key] for key in batch if key != "clip"}).apply(
+            tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        )
 
     return iter(strategy.distribute_datasets_from_function(make_dataset))
 
@@ -59,7 +62,8 @@ class Loop:
             self._classes = learner.head.compute_output_shape((1, 1))[-1]
         self._batch = config.batch
         step = functools.partial(training_step, learner, seed=config.seed, chunk=config.chunk)
-        self._step = tf.function(step, jit_compile=config.jit_compile, reduce_retracing=False)
+        # Not a function of its own otherwise: replicas of a MirroredStrategy could not meet in it.
+        self._step = tf.function(step, jit_compile=True) if config.jit_compile else step
         self._run = tf.function(self._run_steps)
 
     def run(self, iterator, first: int, count: int, stop: bool = False) -> dict:
@@ -80,7 +84,7 @@ class Loop:
             iterator, tf.constant(first), tf.constant(count), tf.constant(float(stop))
         )
         return {
-            "series": series.numpy(),
+            "series": series.numpy().reshape(count, len(self.names)),
             "stop": float(stops) > 0.0,
             **{name: value.numpy() for name, value in ranking.items()},
         }
@@ -107,4 +111,7 @@ class Loop:
 
     def _replica_step(self, batch, step, stop):
         metrics, ranking = self._step(batch=batch, step=step)
+        # Computed on this replica: strategies do not sum what all replicas share, and with a mere
+        # copy of it TensorFlow 2.21 loses the results of the whole loop.
+        stop = stop * tf.cast(step >= 0, tf.float32)
         return {**metrics, "stop": stop}, ranking

@@ -41,7 +41,9 @@ def make_record(config, clips, strategy, exact_resume: bool) -> dict:
         },
         "environment": {
             "hares_tf": __version__,
-            **{name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")},
+            # Installed as tensorflow or tensorflow-tpu.
+            "tensorflow": tf.__version__,
+            **{name: metadata.version(name) for name in ("keras", "numpy")},
             "python": platform.python_version(),
             "machine": platform.machine(),
             "strategy": type(strategy).__name__,

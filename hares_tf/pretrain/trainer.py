@@ -1,5 +1,6 @@
 """The training run: read it from top to bottom."""
 
+import contextlib
 import signal
 import time
 from pathlib import Path
@@ -19,6 +20,15 @@ from hares_tf.pretrain.loop import Loop, make_iterator
 from hares_tf.pretrain.ranking import RecentRanking
 from hares_tf.pretrain.run_record import check_resumable, make_record, read_record, write_record
 from hares_tf.pretrain.strategy import is_chief
+
+# What a file that breaks under way raises.
+_READING = (
+    tf.errors.DataLossError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.NotFoundError,
+    tf.errors.OutOfRangeError,
+    tf.errors.PermissionDeniedError,
+)
 
 #: Exit code of a run that a signal has stopped.
 STOPPED = 128 + signal.SIGTERM
@@ -96,6 +106,11 @@ def check_batch(config, strategy) -> None:
             f"chunk={config.chunk} does not divide the {views} views of a replica; choose a "
             "divisor, or 0 to do without gradient caching."
         )
+    if config.jit_compile and not isinstance(strategy, type(tf.distribute.get_strategy())):
+        raise PretrainError(
+            "jit_compile=true is for one device: replicas cannot meet inside a compiled step, and "
+            "a TPU compiles it anyway."
+        )
 
 
 class _Run:
@@ -108,6 +123,7 @@ class _Run:
         self.clips, self.learner, self.checkpoints = clips, learner, checkpoints
         self.chief, self.probe, self.progress = chief, probe, progress
         self.schedule = learning_rate_schedule(config)
+        self.several_workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         # Of the run's beginning, also where it was resumed: what "exploding" is measured by.
         self.first_loss = first_loss(workdir)
 
@@ -126,10 +142,8 @@ class _Run:
             bar.update(step)
             while step < config.steps:
                 count = self._steps_in_call(step)
-                try:
+                with self._explained():
                     report = loop.run(iterator, step, count, bool(stop))
-                except tf.errors.OpError as error:
-                    raise explain(error, self.clips) from error
                 self._check(report["series"], loop.names, step)
                 step += count
                 bar.update(count)
@@ -143,12 +157,13 @@ class _Run:
                     journal.record(step, metrics)
                     self.progress.say(in_words(step, config.steps, metrics))
                     window, started = [], time.monotonic()
-                ended = step == config.steps or report["stop"]
-                if ended or step % config.checkpoint_every == 0:
+                # Alone there is no need to wait until all workers know.
+                stopped = report["stop"] or (bool(stop) and not self.several_workers)
+                if stopped or step == config.steps or step % config.checkpoint_every == 0:
                     self._checkpoint(variables, step)
-                if self.probe is not None and self._due(config.probe.every, step):
+                if self.probe is not None and self._due(config.probe.every, step) and not stopped:
                     self._probe(variables, step, journal)
-                if report["stop"]:
+                if stopped:
                     journal.close()
                     self.progress.say(
                         f"stopped after step {step:,} as asked; the same command goes on from there"
@@ -156,6 +171,20 @@ class _Run:
                     return STOPPED
         journal.close()
         return 0
+
+    @contextlib.contextmanager
+    def _explained(self):
+        """Turns TensorFlow's errors that a user can do something about into sentences."""
+        try:
+            yield
+        except tf.errors.ResourceExhaustedError as error:
+            raise PretrainError(
+                f"Out of memory ({error.message.splitlines()[0][:200]}). Lower batch, or keep it "
+                "and compute its gradients in chunks (--config.chunk=64) or with "
+                "--config.model.rematerialise=true; --dry_run estimates what a step takes."
+            ) from error
+        except _READING as error:
+            raise explain(error, self.clips) from error
 
     def _steps_in_call(self, step: int) -> int:
         """As many steps as are wanted at once, up to the next one after which something is due."""
@@ -212,5 +241,6 @@ class _Run:
         scores = self.probe.run(self.learner.encoder, step)
         journal.record(step, {f"probe/{task}": score for task, score in scores.items()})
         self.progress.say("  ".join(f"{task} {score:.1f}" for task, score in scores.items()))
-        self.checkpoints.save(variables, step)
+        if step not in self.checkpoints.steps():
+            self.checkpoints.save(variables, step)
         self.checkpoints.judge(step, "probe/mean", scores["mean"])

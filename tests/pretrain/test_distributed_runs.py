@@ -1,0 +1,90 @@
+"""Whole runs on several replicas: reading, looping, recording, checkpoints."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from test_replicas import free_port
+
+from hares_tf.data import open_clips
+from hares_tf.data.prepare import prepare
+from hares_tf.data.sources import folder_source
+from hares_tf.pretrain.journal import read_metrics
+from hares_tf.pretrain.run_record import read_record
+
+PROGRAM = Path(__file__).with_name("run_program.py")
+
+
+@pytest.fixture(scope="module")
+def labelled_clips(tmp_path_factory):
+    """High and low tones, labelled."""
+    folder = tmp_path_factory.mktemp("tones")
+    random = np.random.default_rng(0)
+    for number in range(24):
+        name, low = (("low", 150), ("high", 2500))[number % 2]
+        hertz = low * random.uniform(1, 1.4)
+        (folder / name).mkdir(exist_ok=True)
+        wave = 0.3 * np.sin(2 * np.pi * hertz * np.arange(8000) / 16_000)
+        soundfile.write(folder / name / f"{number:02}.wav", wave, 16_000)
+    output = tmp_path_factory.mktemp("clips") / "prepared"
+    prepare(folder_source([folder], "subfolder"), output, workers=1)
+    return output
+
+
+def start(clips, workdir, kind, **environment):
+    path = os.pathsep.join([str(PROGRAM.parents[2]), str(PROGRAM.parent)])
+    return subprocess.Popen(
+        [sys.executable, str(PROGRAM), str(clips), str(workdir), kind],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    _, errors = process.communicate(timeout=600)
+    assert process.returncode == 0, errors[-3000:]
+
+
+@pytest.mark.slow
+def test_classification_on_two_mirrored_replicas(labelled_clips, tmp_path):
+    finish(start(labelled_clips, tmp_path, "mirrored"))
+    record = read_record(tmp_path)
+    assert record["environment"]["replicas"] == 2
+    assert record["label_names"] == list(open_clips(labelled_clips).label_names) == ["high", "low"]
+    metrics = read_metrics(tmp_path)
+    assert [line["step"] for line in metrics] == list(range(1, 7))
+    assert all(0.0 < line["mean_average_precision"] <= 1.0 for line in metrics)
+    # Two classes and gains of 0: the first losses are near that of a guess.
+    assert metrics[0]["loss"] == pytest.approx(np.log(2), abs=0.3)
+
+
+@pytest.mark.slow
+def test_two_workers_train_one_model(labelled_clips, tmp_path):
+    workers = [f"localhost:{free_port()}" for _ in range(2)]
+    processes = [
+        start(
+            labelled_clips,
+            tmp_path,
+            "multi_worker",
+            TF_CONFIG=json.dumps(
+                {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
+            ),
+        )
+        for index in range(2)
+    ]
+    for process in processes:
+        finish(process)
+    # Written by one of them only.
+    assert [line["step"] for line in read_metrics(tmp_path)] == list(range(1, 7))
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "step-00000004.npz",
+        "step-00000006.npz",
+    ]
