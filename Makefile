@@ -10,7 +10,13 @@ BENCH_READY := $(VENV)/.ready-bench
 # The demonstration keeps everything it makes in one folder, to look at and to delete.
 DEMO := demo
 
-.PHONY: help demo test test-slow lint format bench clean
+# Compilers for TPUs: a gigabyte of its own.
+TPU_VENV := .venv-tpu
+TPU_READY := $(TPU_VENV)/.ready
+TPU_TOPOLOGY ?= v3:2x2x1
+TPU_OUT := build/tpu-check
+
+.PHONY: help demo test test-slow lint format bench tpu-check tpu-check-steps clean
 
 help:
 	@echo "make demo       pretrain a small encoder, score it on synthetic tasks (minutes)"
@@ -18,6 +24,7 @@ help:
 	@echo "make test-slow  the whole network in float64 and other long proofs"
 	@echo "make lint       ruff"
 	@echo "make bench      speed and memory, as ratios to this machine's own peak and to peers"
+	@echo "make tpu-check  compile the training step for a TPU that is not here (15 minutes)"
 
 $(READY): setup.cfg pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed"; exit 1; }
@@ -33,6 +40,11 @@ $(BENCH_READY): $(READY)
 
 # Recordings that the pretraining of the demonstration learns from: training clips of these tasks.
 DEMO_TASKS := audioset birdsong tut18 speech_commands_v2 voxforge nsynth_pitch magnatagatune
+
+$(TPU_READY): benchmarks/tpu/requirements.txt
+	$(PYTHON) -m venv $(TPU_VENV)
+	$(TPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 demo: export HARES_CACHE_DIR = $(DEMO)/cache
 demo: $(READY)
@@ -74,6 +86,26 @@ bench: $(BENCH_READY)
 	$(BIN)/python benchmarks/speed/fast_protocol.py
 	$(BIN)/python benchmarks/speed/memory.py
 	$(BIN)/python benchmarks/speed/memory_growth.py
+
+# No network, or no such wheels for this machine, is nothing that this project can mend.
+tpu-check: $(READY)
+	@if $(MAKE) --no-print-directory $(TPU_READY); \
+	then $(MAKE) --no-print-directory tpu-check-steps; \
+	else echo "tpu-check is skipped: jax and libtpu (benchmarks/tpu/requirements.txt) cannot be" \
+		"installed here"; fi
+
+# The paper's step as eight cores run it; and one that no core can hold, which must be refused.
+tpu-check-steps: export TF_CPP_MIN_LOG_LEVEL = 3
+tpu-check-steps:
+	@mkdir -p $(TPU_OUT)
+	@$(BIN)/python benchmarks/tpu/export_step.py --config=slowfast_nfnet_f0_simclr \
+		--clips=128 --replicas=8 --output=$(TPU_OUT)/step.mlir
+	@$(TPU_VENV)/bin/python benchmarks/tpu/compile_step.py $(TPU_OUT)/step.mlir --replicas=8 \
+		--topology=$(TPU_TOPOLOGY) --paper --json=$(TPU_OUT)/step.json
+	@$(BIN)/python benchmarks/tpu/export_step.py --config=tests/pretrain/micro.py \
+		--clips=40000 --replicas=8 --output=$(TPU_OUT)/too_large.mlir
+	@$(TPU_VENV)/bin/python benchmarks/tpu/compile_step.py $(TPU_OUT)/too_large.mlir --replicas=8 \
+		--topology=$(TPU_TOPOLOGY) --expect_too_large
 
 clean:
 	rm -rf $(DEMO) .pytest_cache .ruff_cache

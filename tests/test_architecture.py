@@ -96,7 +96,7 @@ def test_light_imports_stay_light(statement):
     "package", ["audio.frontend", "layers", "models.waveform_encoder", "objectives"]
 )
 def test_networks_import_no_tensorflow_themselves(repository, package):
-    """Keras ops only, but for the one convolution primitive: other backends can run them."""
+    """Keras ops only, but for the convolution primitive and XLA's barrier, which have two ways."""
     base = repository / "hares_tf" / package.replace(".", "/")
     files = sorted(base.rglob("*.py")) if base.is_dir() else [base.with_suffix(".py")]
     assert files
@@ -108,4 +108,4 @@ def test_networks_import_no_tensorflow_themselves(repository, package):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         )
     ]
-    assert set(importing) <= {"grouped_convolution.py"}
+    assert set(importing) <= {"grouped_convolution.py", "rematerialisation.py"}

@@ -297,9 +297,10 @@ def _summary(prepared: dict, output: str) -> str:
         if len(rejected) > _SHOWN_REASONS:
             lines.append(f"    ... all of them are listed in {Path(output) / 'clips.json'}")
     lines += [f"  note: {note}" for note in prepared["source"]["notes"]]
+    config = "small_classification" if prepared["label_names"] else "small_simclr"
     lines += [
         "next:",
-        f"  hares-pretrain --config=small_simclr --data={output} --workdir=runs/first",
+        f"  hares-pretrain --config={config} --data={output} --workdir=runs/first",
     ]
     return "\n".join(lines)
 

@@ -20,15 +20,16 @@ def prepared(
     cache: str | os.PathLike | None = None,
     progress: str = "none",
     labels: str | os.PathLike | None = None,
-) -> Path:
+) -> Path | str:
     """A folder of prepared clips for `path`: itself, or its recordings prepared into the cache.
 
     A cached copy is used as long as names, sizes and dates of the recordings (and the labels) are
     the same. Processes that ask for the same at the same time prepare it once.
 
     Args:
-        path: a folder of prepared clips, or of audio (meant for what decodes in minutes; what is
-            larger belongs into a folder that `hares-prepare` makes).
+        path: a folder of prepared clips (also one in a bucket, gs://...), or of audio (meant for
+            what decodes in minutes; what is larger belongs into a folder that `hares-prepare`
+            makes).
         sample_rate: of clips that are prepared here, in Hz.
         cache: the cache folder, in which copies go to `prepared`; default: `files.cache_dir()`.
         progress: a mode of `hares_tf.evaluation.progress.Progress`.
@@ -37,6 +38,9 @@ def prepared(
     Raises:
         DataError: `path` is neither, or nothing in it can be used.
     """
+    if "://" in str(path):
+        # Elsewhere than on a disk, clips are prepared already: the reader says if they are not.
+        return str(path)
     path = Path(path)
     if sidecar.finished(path):
         if labels is not None:

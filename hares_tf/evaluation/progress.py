@@ -25,7 +25,10 @@ class Progress:
     def say(self, text: str) -> None:
         """A message for people."""
         if self.mode == "bar":
-            print(text, file=sys.stderr)
+            from tqdm import tqdm
+
+            # Goes above a bar that is being shown, instead of into its line.
+            tqdm.write(text, file=sys.stderr)
         elif self.mode == "json":
             self._emit({"event": "message", "text": text.strip()})
 

@@ -21,6 +21,8 @@ def make_card(
         description: one sentence.
         classifier: a `Classifier` that the module brings with it, or None.
     """
+    import tensorflow as tf
+
     trainable = sum(int(v.value.shape.num_elements()) for v in model.trainable_variables)
     fresh = weights.get("source") == "random"
     notes = []
@@ -63,7 +65,9 @@ def make_card(
         "notes": notes,
         "made_with": {
             "hares_tf": __version__,
-            **{name: metadata.version(name) for name in ("tensorflow", "keras")},
+            # Installed as tensorflow or tensorflow-tpu.
+            "tensorflow": tf.version.VERSION,
+            "keras": metadata.version("keras"),
         },
     }
 

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from hares_tf.layers.activations import GELU_GAMMA, gelu_tanh
+from hares_tf.layers.rematerialisation import rematerialised
 from hares_tf.layers.scaled_ws_conv import ScaledWSConv2D
 from hares_tf.layers.squeeze_excite import SqueezeExcite
 from hares_tf.layers.stochastic_depth import StochasticDepth
@@ -116,9 +117,9 @@ class NFBlock(keras.layers.Layer):
             # Drawn here: a computation that is repeated must not draw anew.
             keep = self.stochastic_depth.draw(ops.shape(x)[0], training)
         if keep is None:
-            return keras.remat(lambda x: self._compute(x, None, training))(x)
+            return rematerialised(lambda x: self._compute(x, None, training))(x)
         keep = ops.cast(keep, self.variable_dtype)  # what is differentiated must be float
-        return keras.remat(lambda x, keep: self._compute(x, keep, training))(x, keep)
+        return rematerialised(lambda x, keep: self._compute(x, keep, training))(x, keep)
 
     def _compute(self, x, keep, training):
         activated = gelu_tanh(x)

@@ -115,8 +115,8 @@ def _main(values: flags.FlagValues, overrides: Sequence[str]) -> int:
         import tensorflow as tf
 
         from hares_tf.data.folder_cache import prepared
+        from hares_tf.pretrain.numerics import fix_threads, keep_float32
         from hares_tf.pretrain.strategy import make_strategy
-        from hares_tf.pretrain.threads import fix_threads
         from hares_tf.pretrain.trainer import pretrain
 
     if keras.backend.backend() != "tensorflow":
@@ -125,6 +125,7 @@ def _main(values: flags.FlagValues, overrides: Sequence[str]) -> int:
         )
     if values.exact_resume:
         fix_threads()
+    keep_float32(config.precision)
     for device in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(device, True)
     strategy = make_strategy(values.strategy, values.tpu)

@@ -52,7 +52,8 @@ def _tpu_strategy(tpu: str):
         tf.tpu.experimental.initialize_tpu_system(resolver)
         return tf.distribute.TPUStrategy(resolver)
     except (tf.errors.OpError, ValueError, RuntimeError) as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        # The last line says what is wrong, the first ones where it came up.
+        reason = (str(error).strip() or repr(error)).splitlines()[-1]
         raise PretrainError(
             f"--strategy=tpu found no usable TPU at {tpu!r} ({reason[:300]}). A TPU needs the "
             "package tensorflow-tpu in place of tensorflow: see docs/tpu.md."

@@ -17,6 +17,7 @@ from hares_tf.pretrain.interruption import stop_request
 from hares_tf.pretrain.journal import Journal, first_loss, in_words
 from hares_tf.pretrain.learner import create_learner, learning_rate_schedule
 from hares_tf.pretrain.loop import Loop, make_iterator
+from hares_tf.pretrain.projector import ProjectorEmbeddings
 from hares_tf.pretrain.ranking import RecentRanking
 from hares_tf.pretrain.run_record import check_resumable, make_record, read_record, write_record
 from hares_tf.pretrain.strategy import is_chief
@@ -124,6 +125,7 @@ class _Run:
         self.chief, self.probe, self.progress = chief, probe, progress
         self.schedule = learning_rate_schedule(config)
         self.several_workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+        self.projector: ProjectorEmbeddings | None = None
         # Of the run's beginning, also where it was resumed: what "exploding" is measured by.
         self.first_loss = first_loss(workdir)
 
@@ -231,8 +233,16 @@ class _Run:
         }
 
     def _checkpoint(self, variables: dict, step: int) -> None:
-        if self.chief:
-            self.checkpoints.save(variables, step)
+        if not self.chief:
+            return
+        self.checkpoints.save(variables, step)
+        if self.config.projector_clips:
+            if self.projector is None:
+                encoder, folder = self.learner.encoder, self.workdir / "tensorboard"
+                self.projector = ProjectorEmbeddings(
+                    folder, self.clips, self.config, encoder.sample_rate
+                )
+            self.projector.write(self.learner.encoder, step)
 
     def _probe(self, variables: dict, step: int, journal: Journal) -> None:
         """Scores the encoder as it is, and remembers the best checkpoint by the mean score."""

@@ -177,7 +177,7 @@ def test_labels_from_subfolders(tmp_path, capsys):
     assert "no label" in reasons(described)["bare.wav"]
     for words in ("3 clips", "1 shard(s)", "dog 2, cat 1", "bare.wav: lies in no subfolder"):
         assert words in said
-    assert f"hares-pretrain --config=small --data={tmp_path / 'clips'} --workdir=" in said
+    assert f"--config=small_classification --data={tmp_path / 'clips'} --workdir=" in said
 
 
 @pytest.fixture

@@ -139,7 +139,9 @@ def test_mask_of_a_wrong_size_is_refused(network):
 
 @pytest.mark.parametrize("make", [SlowFastNFNet, SinglePathNFNet])
 def test_unknown_variant_is_refused(make):
-    with pytest.raises(ModelError, match="no Slowfast NFNet variant 'f9'; choose one of f0, tiny"):
+    with pytest.raises(
+        ModelError, match="no Slowfast NFNet variant 'f9'; choose one of f0, .*tiny"
+    ):
         make("f9")
 
 

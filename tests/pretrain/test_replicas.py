@@ -30,7 +30,9 @@ def finish(processes):
         assert process.returncode == 0, errors[-3000:]
 
 
-@pytest.fixture(scope="module", params=["simclr", "classification"])
+@pytest.fixture(
+    scope="module", params=["simclr", pytest.param("classification", marks=pytest.mark.slow)]
+)
 def runs(request, tmp_path_factory):
     """`(objective, folder)`: the step on one device and on four replicas."""
     folder = tmp_path_factory.mktemp(request.param)

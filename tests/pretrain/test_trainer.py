@@ -42,11 +42,22 @@ def arrays(workdir, step):
         return {name: file[name] for name in file.files}
 
 
+class Examiner:
+    """A probe whose best score is that of step 4."""
+
+    def run(self, model, step):
+        assert model.embedding_size == 24
+        return {"task": 50.0 - step, "mean": 50.0 - step}
+
+
 @pytest.fixture(scope="module")
 def finished(clips, tmp_path_factory):
-    """A run to its end."""
+    """A run to its end, probed every four steps."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
-    assert pretrain(micro.get_config(), clips, workdir) == 0
+    config = micro.get_config()
+    config.update({"keep": 2, "projector_clips": 5})
+    config.probe.every = 4
+    assert pretrain(config, clips, workdir, probe=Examiner()) == 0
     return workdir
 
 
@@ -57,15 +68,32 @@ def test_a_run_leaves_what_it_promises(finished, clips):
     sidecar = json.loads((clips / "clips.json").read_text())
     assert record["data"]["content_hash"] == sidecar["content_hash"]
     assert {"tensorflow", "keras", "replicas", "threads"} <= record["environment"].keys()
-    metrics = read_metrics(finished)
+    metrics = [line for line in read_metrics(finished) if "loss" in line]
     assert [line["step"] for line in metrics] == list(range(1, 13))
     assert {"loss", "gradient_norm", "contrastive_accuracy", "learning_rate"} < metrics[0].keys()
     # Warm-up over three steps from 0, then a cosine to 0 at step 12.
     assert metrics[0]["learning_rate"] == 0.0
     assert metrics[3]["learning_rate"] == pytest.approx(1e-2)
-    assert len(list((finished / "tensorboard").iterdir())) == 1
-    names = sorted(path.name for path in (finished / "checkpoints").iterdir())
+    assert len(list((finished / "tensorboard").glob("events.out.*"))) == 1
+    names = sorted(path.name for path in (finished / "checkpoints").glob("*.npz"))
     assert names == [f"step-{step:08d}.npz" for step in (4, 8, 12)]
+
+
+def test_the_best_checkpoint_stays(finished):
+    """Of three checkpoints two are kept beside the best one, here the first."""
+    best = json.loads((finished / "checkpoints" / "best.json").read_text())
+    assert best == {"step": 4, "by": "probe/mean", "value": 46.0}
+    probes = [line for line in read_metrics(finished) if "probe/mean" in line]
+    assert [(line["step"], line["probe/task"]) for line in probes] == [(4, 46), (8, 42), (12, 38)]
+
+
+def test_projector_embeddings(finished):
+    folder = finished / "tensorboard"
+    assert (folder / "projector_config.pbtxt").read_text().count("tensor_name") == 3
+    table = np.loadtxt(folder / "step-00000012.tsv", delimiter="\t")
+    assert table.shape == (5, 24) and np.isfinite(table).all()
+    assert (table != np.loadtxt(folder / "step-00000004.tsv", delimiter="\t")).any()
+    assert len((folder / "labels.tsv").read_text().splitlines()) == 5
 
 
 def test_a_finished_run_has_nothing_left_to_do(finished, clips):
@@ -132,6 +160,7 @@ def test_a_killed_run_ends_with_the_same_bits(killed, clips, tmp_path):
     assert lines[0] == lines[1]
 
 
+@pytest.mark.slow
 def test_without_exactness_a_resumed_run_agrees_to_a_tolerance(finished, clips, tmp_path):
     """Its first steps come from the checkpoint of another run: only rounding may differ."""
     workdir = tmp_path / "resumed"
@@ -142,13 +171,16 @@ def test_without_exactness_a_resumed_run_agrees_to_a_tolerance(finished, clips, 
     cut = (finished / "checkpoints" / "step-00000012.npz").read_bytes()[:-1000]
     (workdir / "checkpoints" / "step-00000012.npz").write_bytes(cut)
     assert pretrain(micro.get_config(), clips, workdir) == 0
-    assert [line["step"] for line in read_metrics(workdir)] == list(range(1, 13))
-    old, new = read_metrics(finished), read_metrics(workdir)
+    old, new = (
+        [line for line in read_metrics(folder) if "loss" in line] for folder in (finished, workdir)
+    )
+    assert [line["step"] for line in new] == list(range(1, 13))
     for before, after in zip(old, new, strict=True):
         # Threads add up in varying order.
         assert after["loss"] == pytest.approx(before["loss"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_the_same_command_goes_on(clips, tmp_path):
     workdir = tmp_path / "run"
     endless = ("--config.steps=100000", "--config.checkpoint_every=100000")

@@ -1,4 +1,4 @@
-"""How many threads TensorFlow computes with."""
+"""Settings of TensorFlow that decide in which order, and how exactly, it computes."""
 
 import os
 
@@ -22,3 +22,19 @@ def fix_threads() -> None:
         tf.config.threading.set_intra_op_parallelism_threads(os.cpu_count() or 1)
     except RuntimeError as error:
         raise PretrainError("--exact_resume must be set before TensorFlow is used.") from error
+
+
+def keep_float32(precision: str) -> None:
+    """Makes float32 products float32, where half precision is used on purpose elsewhere.
+
+    TPUs multiply float32 matrices in bfloat16 unless told otherwise, and GPUs in TF32 of ten bits:
+    under mixed_bfloat16 that would undo what the frontend, the gates and the loss keep in float32
+    for a reason. Under plain float32 the devices' own default stays, for its speed.
+
+    Args:
+        precision: of the configuration.
+    """
+    if precision == "mixed_bfloat16":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(False)
