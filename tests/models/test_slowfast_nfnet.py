@@ -140,7 +140,7 @@ def test_mask_of_a_wrong_size_is_refused(network):
 @pytest.mark.parametrize("make", [SlowFastNFNet, SinglePathNFNet])
 def test_unknown_variant_is_refused(make):
     with pytest.raises(
-        ModelError, match="no Slowfast NFNet variant 'f9'; choose one of f0, .*tiny"
+        ModelError, match=r"no Slowfast NFNet variant 'f9'; choose one of f0, .*tiny"
     ):
         make("f9")
 
