@@ -39,7 +39,7 @@ def main() -> int:
     try:
         overrides = [argument.removeprefix("--config.") for argument in rest]
         config = load_config(arguments.config, overrides)
-        keep_float32(config.precision)
+        keep_float32()
         learner = create_learner(config, arguments.classes)
         text = step_stablehlo(learner, config, arguments.clips, arguments.replicas)
     except HaresError as error:

@@ -24,7 +24,8 @@ from hares_tf.evaluation.progress import Progress
 from hares_tf.files import atomic_file
 
 LOCAL = "local"
-UNFINISHED = "unfinished"
+# A name that nobody else gives to a folder: what is in it is removed in the end.
+UNFINISHED = ".hares-unfinished"
 _PLAN, _LOCK = "plan.json", "lock"
 _TEMPORARY = ".tmp-*"
 
@@ -111,7 +112,7 @@ def carry_out(
     teller = Progress(progress)
     with full_disk_said(output), _locked(unfinished, wait, teller):
         if there := _finished(output, plan, overwrite):
-            shutil.rmtree(unfinished)
+            shutil.rmtree(unfinished, ignore_errors=True)
             return there
         _begin(output, plan, overwrite)
         jobs = plan.jobs(output, unfinished)
@@ -198,22 +199,32 @@ def _check_same(output: Path, plan: Plan, there: dict) -> None:
 @contextlib.contextmanager
 def _locked(folder: Path, wait: bool, teller: Progress) -> Iterator[None]:
     """Holds the lock of a folder, which ends with this process however it ends."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / _LOCK, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if not wait:
-                raise DataError(
-                    f"another process is writing to {folder.parent}; wait for its end, or end it"
-                ) from error
-            teller.say(f"waiting for another process that prepares {folder.parent} ...")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            # Some network file systems have no locks; there the user has to take care.
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                raise
+    with contextlib.ExitStack() as stack:
+        while True:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Who held the lock may have removed file and folder: then it is a lock of nothing.
+            with contextlib.suppress(FileNotFoundError):
+                file = stack.enter_context(open(folder / _LOCK, "a"))
+                _lock(file, folder, wait, teller)
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / _LOCK)):
+                    break
         yield
+
+
+def _lock(file, folder: Path, wait: bool, teller: Progress) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        if not wait:
+            raise DataError(
+                f"another process is writing to {folder.parent}; wait for its end, or end it"
+            ) from error
+        teller.say(f"waiting for another process that prepares {folder.parent} ...")
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        # Some network file systems have no locks; there the user has to take care.
+        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+            raise
 
 
 def _begin(output: Path, plan: Plan, overwrite: bool) -> None:

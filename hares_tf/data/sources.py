@@ -179,6 +179,8 @@ def table_source(
                 continue
             sounds[name] = sound
             cell = row[label_column] if label_column else ""
+            if "\n" in cell:
+                raise DataError(f"{at}: a label goes over several lines; is a quote not closed?")
             labels[name] = [label.strip() for label in cell.split(";") if label.strip()]
     _check_taken(table, line_of, seen, where)
     names = tuple(sorted({label for some in labels.values() for label in some}))

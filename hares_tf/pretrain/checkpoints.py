@@ -43,10 +43,21 @@ class Checkpoints:
         """Where the checkpoint of `step` is or would be."""
         return self.folder / f"step-{step:08d}.npz"
 
-    def save(self, variables: dict, step: int) -> Path:
-        """Writes the values of `variables` (name -> Keras variable), and drops old checkpoints."""
+    def clean(self) -> None:
+        """Removes what killed processes have left half written."""
+        for leftover in self.folder.glob(".tmp-*"):
+            leftover.unlink(missing_ok=True)
+
+    def save(self, variables: dict, step: int, **about) -> Path:
+        """Writes the values of `variables` (name -> Keras variable), and drops old checkpoints.
+
+        Args:
+            variables: what to keep.
+            step: number of steps done.
+            **about: JSON data to keep with them.
+        """
         arrays = {name: np.asarray(variable.value) for name, variable in variables.items()}
-        metadata = json.dumps({"schema": SCHEMA, "step": step})
+        metadata = json.dumps({"schema": SCHEMA, "step": step, **about})
         with atomic_file(self.path(step)) as temporary, open(temporary, "wb") as file:
             np.savez(file, metadata=np.array(metadata), **arrays)
             file.flush()
@@ -57,11 +68,12 @@ class Checkpoints:
                 self.path(old).unlink(missing_ok=True)
         return self.path(step)
 
-    def restore(self, variables: dict) -> tuple[int, list[str]]:
+    def restore(self, variables: dict) -> tuple[dict, list[str]]:
         """Fills `variables` from the newest checkpoint that can be read.
 
         Returns:
-            Its step, 0 if there is no checkpoint, and a sentence for each that was passed over.
+            What was saved with it, at least {"step": ...} (0 if there is no checkpoint), and a
+            sentence for each that was passed over.
 
         Raises:
             PretrainError: there are checkpoints, but none can be read; or one is of another model.
@@ -69,19 +81,19 @@ class Checkpoints:
         passed = []
         for step in reversed(self.steps()):
             try:
-                arrays = _read(self.path(step))
+                arrays, about = _read(self.path(step))
             except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 passed.append(f"{self.path(step)} cannot be read ({reason})")
                 continue
             _assign(variables, arrays, self.path(step))
-            return step, passed
+            return about, passed
         if passed:
             raise PretrainError(
                 f"None of the checkpoints in {self.folder} can be read: {'; '.join(passed)}. "
                 "Start afresh in another --workdir, or delete them."
             )
-        return 0, []
+        return {"step": 0}, []
 
     def best(self) -> dict | None:
         """`{"step", "by", "value"}` of the best checkpoint; None if none was judged."""
@@ -89,6 +101,10 @@ class Checkpoints:
             return json.loads((self.folder / _BEST).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
+        except ValueError as error:
+            raise PretrainError(
+                f"{self.folder / _BEST} is no JSON ({error}); delete it."
+            ) from error
 
     def judge(self, step: int, by: str, value: float) -> bool:
         """Remembers the checkpoint of `step` if its value is the highest so far."""
@@ -101,14 +117,14 @@ class Checkpoints:
         return True
 
 
-def _read(path: Path) -> dict:
-    """All arrays of a checkpoint; reading every byte of it checks its checksums."""
+def _read(path: Path) -> tuple[dict, dict]:
+    """Arrays and metadata of a checkpoint; reading every byte of it checks its checksums."""
     with np.load(path, allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     metadata = json.loads(str(arrays.pop("metadata")))
     if metadata["schema"] != SCHEMA:
         raise ValueError(f"its schema is {metadata['schema']}, this program reads {SCHEMA}")
-    return arrays
+    return arrays, metadata
 
 
 def _assign(variables: dict, arrays: dict, path: Path) -> None:

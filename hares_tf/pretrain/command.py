@@ -77,7 +77,7 @@ def define_flags() -> flags.FlagValues:
         "exact_resume",
         False,
         "Compute in an order that does not vary, so that a resumed run equals an uninterrupted one "
-        "bit for bit on this machine. Slower where a model has many small operations.",
+        "bit for bit on this machine's CPU. Slower where a model has many small operations.",
         flag_values=values,
     )
     flags.DEFINE_bool(
@@ -115,7 +115,7 @@ def _main(values: flags.FlagValues, overrides: Sequence[str]) -> int:
         import tensorflow as tf
 
         from hares_tf.data.folder_cache import prepared
-        from hares_tf.pretrain.numerics import fix_threads, keep_float32
+        from hares_tf.pretrain.numerics import fix_threads
         from hares_tf.pretrain.strategy import make_strategy
         from hares_tf.pretrain.trainer import pretrain
 
@@ -125,7 +125,6 @@ def _main(values: flags.FlagValues, overrides: Sequence[str]) -> int:
         )
     if values.exact_resume:
         fix_threads()
-    keep_float32(config.precision)
     for device in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(device, True)
     strategy = make_strategy(values.strategy, values.tpu)

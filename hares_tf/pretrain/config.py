@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from hares_tf.models.registry import get_spec
 from hares_tf.objectives import list_objectives
 from hares_tf.objectives.domains import DOMAINS
+from hares_tf.pretrain import defaults
 from hares_tf.pretrain.config_names import list_configs
 from hares_tf.pretrain.errors import PretrainError
 
@@ -39,13 +40,32 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> ConfigDict:
     Raises:
         PretrainError: there is no such configuration or key, or a value makes no sense.
     """
-    config = _module(source).get_config()
+    config = _config_of(source)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals:
             raise PretrainError(f"--config.{override}: write --config.{key}=VALUE.")
         _set(config, key, text)
     check(config)
+    return config
+
+
+def _config_of(source: str) -> ConfigDict:
+    module = _module(source)
+    try:
+        config = module.get_config()
+    except Exception as error:  # a user's file may raise anything
+        raise PretrainError(
+            f"get_config() of {source} fails ({type(error).__name__}: {error})."
+        ) from error
+    if not isinstance(config, ConfigDict):
+        raise PretrainError(f"get_config() of {source} gives no ConfigDict.")
+    wanted = {*defaults.classification()}
+    if missing := sorted(wanted - {*config}):
+        raise PretrainError(
+            f"The configuration {source} has no {missing[0]}; begin with "
+            "hares_tf.pretrain.defaults.simclr() or .classification() and change that."
+        )
     return config
 
 
@@ -132,10 +152,14 @@ def check(config: ConfigDict) -> None:
             f"A warm-up of {config.warmup_steps} steps does not fit into {config.steps} steps: "
             "lower warmup_steps."
         )
-    if config.precision not in ("float32", "mixed_bfloat16", "float64"):
-        raise PretrainError(
-            f"precision is float32, mixed_bfloat16 or float64, not {config.precision!r}."
-        )
+    if config.precision not in ("float32", "mixed_bfloat16"):
+        raise PretrainError(f"precision is float32 or mixed_bfloat16, not {config.precision!r}.")
+    if config.seed >= 2**31:
+        raise PretrainError(f"seed must be below 2^31, but is {config.seed}.")
+    if config.probe.every < 0 or config.block_clips < 1:
+        raise PretrainError("probe.every must not be negative, and block_clips at least 1.")
+    if config.probe.tasks and not config.probe.every:
+        raise PretrainError("probe.tasks are never scored: set probe.every to a number of steps.")
     for name, value, low, high in (
         ("learning_rate", config.learning_rate, 0.0, float("inf")),
         ("crops.seconds", config.crops.seconds, 0.0, float("inf")),

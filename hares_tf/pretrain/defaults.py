@@ -20,6 +20,8 @@ def simclr() -> ConfigDict:
             "size": 128,
         }
     )
+    # SimCLR's loss is bounded: at temperature 0.1 it cannot reach ten times its first value.
+    config.explosion = 2.0
     config.batch = 4096
     config.steps = 200_000
     return config
@@ -69,7 +71,7 @@ def _common() -> ConfigDict:
             "log_every": 100,
             "checkpoint_every": 1_000,
             "keep": 3,
-            # Stop when the loss exceeds its first value by this factor. Ours.
+            # Stop when the loss is this many times its first value. Ours.
             "explosion": 10.0,
             # HARES tasks (names or files) that are scored while training; every 0 steps: never.
             "probe": {"tasks": (), "every": 0, "protocol": "fast"},

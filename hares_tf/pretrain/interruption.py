@@ -1,9 +1,14 @@
 """Stopping politely: a signal asks, the training loop finishes what it is at and saves."""
 
 import contextlib
+import errno
+import fcntl
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
+
+from hares_tf.pretrain.errors import PretrainError
 
 
 class StopRequest:
@@ -38,3 +43,25 @@ def stop_request() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def only_process(workdir: Path) -> Iterator[None]:
+    """Keeps a second process out of a run's folder; the lock ends with this one, however it ends.
+
+    Raises:
+        PretrainError: another process trains there.
+    """
+    workdir.mkdir(parents=True, exist_ok=True)
+    with open(workdir / ".lock", "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise PretrainError(
+                f"Another process trains in {workdir}; wait for its end, or end it."
+            ) from error
+        except OSError as error:
+            # Some network file systems have no locks; there the user has to take care.
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+        yield

@@ -76,13 +76,6 @@ def read_metrics(workdir: str | os.PathLike) -> list[dict]:
     return records
 
 
-def first_loss(workdir: str | os.PathLike) -> float | None:
-    """The first loss that a run recorded; None if it has recorded none."""
-    if not (Path(workdir) / METRICS).exists():
-        return None
-    return next((line["loss"] for line in read_metrics(workdir) if "loss" in line), None)
-
-
 def in_words(step: int, steps: int, metrics: dict[str, float]) -> str:
     """One line for people."""
     parts = [f"step {step:,}/{steps:,}"]

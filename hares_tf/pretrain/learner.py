@@ -91,7 +91,7 @@ def create_learner(config, classes: int) -> Learner:
     """
     # Every replica and every worker begins with the same weights.
     keras.utils.set_random_seed(config.seed)
-    objective = create_objective(config.objective.name, **_settings(config.objective))
+    objective = make_objective(config)
     # Only networks that can rematerialise have the option.
     options = {"rematerialise": True} if config.model.rematerialise else {}
     encoder = create_model(config.model.name, dtype=config.precision, **options)
@@ -109,9 +109,10 @@ def create_learner(config, classes: int) -> Learner:
     return learner
 
 
-def _settings(section) -> dict:
-    """A section of the configuration without the name it is chosen by."""
-    return {key: value for key, value in section.items() if key != "name"}
+def make_objective(config) -> Objective:
+    """The objective that a configuration names, with its settings."""
+    settings = {key: value for key, value in config.objective.items() if key != "name"}
+    return create_objective(config.objective.name, **settings)
 
 
 def float_waveform(audio):

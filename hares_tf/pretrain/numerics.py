@@ -24,17 +24,13 @@ def fix_threads() -> None:
         raise PretrainError("--exact_resume must be set before TensorFlow is used.") from error
 
 
-def keep_float32(precision: str) -> None:
-    """Makes float32 products float32, where half precision is used on purpose elsewhere.
+def keep_float32() -> None:
+    """Makes float32 products float32.
 
     TPUs multiply float32 matrices in bfloat16 unless told otherwise, and GPUs in TF32 of ten bits:
-    under mixed_bfloat16 that would undo what the frontend, the gates and the loss keep in float32
-    for a reason. Under plain float32 the devices' own default stays, for its speed.
-
-    Args:
-        precision: of the configuration.
+    that would undo what the frontend, the gates and the loss keep in float32 for a reason. Who
+    wants speed has mixed_bfloat16.
     """
-    if precision == "mixed_bfloat16":
-        import tensorflow as tf
+    import tensorflow as tf
 
-        tf.config.experimental.enable_tensor_float_32_execution(False)
+    tf.config.experimental.enable_tensor_float_32_execution(False)

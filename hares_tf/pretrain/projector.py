@@ -25,6 +25,7 @@ class ProjectorEmbeddings:
 
     def __init__(self, folder: Path, clips: ClipSet, config, sample_rate: int):
         self._folder = folder
+        self._keep = config.keep
         crops = Crops(views=1, seconds=config.crops.seconds, sample_rate=sample_rate)
         count = min(config.projector_clips, clips.n_clips)
         labelled = bool(clips.label_names)
@@ -61,12 +62,21 @@ class ProjectorEmbeddings:
         self._write(f"step-{step:08d}.tsv", rows)
         # Tabs and line ends would shift the table.
         self._write("labels.tsv", (" ".join(name.split()) for name in self._names))
+        self._forget(step)
         parts = [
             f'embeddings {{\n  tensor_name: "step {int(path.stem.removeprefix("step-"))}"\n'
             f'  tensor_path: "{path.name}"\n  metadata_path: "labels.tsv"\n}}'
             for path in sorted(self._folder.glob("step-*.tsv"), reverse=True)
         ]
         self._write(_CONFIG, parts)
+
+    def _forget(self, step: int) -> None:
+        """Keeps as many as checkpoints, and none of steps that a resumed run has yet to do."""
+        for path in sorted(self._folder.glob("step-*.tsv"))[: -self._keep]:
+            path.unlink()
+        for path in self._folder.glob("step-*.tsv"):
+            if int(path.stem.removeprefix("step-")) > step:
+                path.unlink()
 
     def _write(self, name: str, lines) -> None:
         with atomic_file(self._folder / name) as temporary:

@@ -1,5 +1,6 @@
 """run.json: what a run is, so that it can be resumed, exported and understood years later."""
 
+import hashlib
 import json
 import os
 import platform
@@ -10,6 +11,7 @@ from hares_tf import __version__
 from hares_tf.files import atomic_file
 from hares_tf.pretrain.config import HARMLESS
 from hares_tf.pretrain.errors import PretrainError
+from hares_tf.pretrain.strategy import hosts_of
 
 RUN = "run.json"
 SCHEMA = 1
@@ -48,6 +50,8 @@ def make_record(config, clips, strategy, exact_resume: bool) -> dict:
             "machine": platform.machine(),
             "strategy": type(strategy).__name__,
             "replicas": strategy.num_replicas_in_sync,
+            # Each reads blocks of its own.
+            "hosts": hosts_of(strategy),
             "devices": sorted({d.device_type for d in tf.config.list_logical_devices()}),
             "exact_resume": exact_resume,
             "threads": {
@@ -71,7 +75,8 @@ def read_record(workdir: str | os.PathLike) -> dict | None:
         return None
     except ValueError as error:
         raise PretrainError(f"{path} is no JSON ({error}).") from error
-    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+    keys = {"schema", "model", "objective", "config", "data", "environment"}
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA or keys - record.keys():
         raise PretrainError(f"{path} is not a record of schema {SCHEMA}.")
     return record
 
@@ -81,6 +86,13 @@ def write_record(workdir: Path, record: dict) -> None:
     with atomic_file(workdir / RUN) as temporary:
         text = json.dumps(record, indent=2, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def fingerprint(record: dict) -> int:
+    """A number that tells runs of other settings or clips apart, below 2^63."""
+    settings = {k: v for k, v in record["config"].items() if k not in HARMLESS}
+    text = json.dumps([settings, record["data"]["content_hash"]], sort_keys=True)
+    return int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)
 
 
 def check_resumable(old: dict, new: dict, workdir: Path) -> None:
@@ -98,9 +110,10 @@ def check_resumable(old: dict, new: dict, workdir: Path) -> None:
             )
     if old["data"]["content_hash"] != new["data"]["content_hash"]:
         raise PretrainError(f"The run in {workdir} began with other clips than these. {advice}")
-    for key in ("replicas", "exact_resume", "threads"):
-        before, now = old["environment"][key], new["environment"][key]
-        if before != now and (old["environment"]["exact_resume"] or key == "replicas"):
+    for key in ("replicas", "hosts", "exact_resume", "threads"):
+        before, now = old["environment"].get(key), new["environment"][key]
+        exact = old["environment"].get("exact_resume")
+        if before != now and (exact or key in ("replicas", "hosts")):
             raise PretrainError(
                 f"The run in {workdir} began with {key}={before}, now it is {now}, which would "
                 f"change what it computes. {advice}"

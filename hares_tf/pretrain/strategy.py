@@ -36,7 +36,10 @@ def make_strategy(kind: str = "default", tpu: str | None = None):
             ) from error
         if not workers:
             raise PretrainError("TF_CONFIG names no worker.")
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except ValueError as error:
+            raise PretrainError(f"TF_CONFIG is not usable: {error}") from error
     if kind == "tpu":
         return _tpu_strategy(tpu or "local")
     raise PretrainError(f"There is no strategy {kind!r}; choose one of {', '.join(STRATEGIES)}.")
@@ -69,3 +72,36 @@ def is_chief(strategy) -> bool:
     resolver = strategy.cluster_resolver
     first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
     return resolver.task_type == first and resolver.task_id == 0
+
+
+def hosts_of(strategy) -> int:
+    """How many machines feed the replicas, each with clips of its own."""
+    import tensorflow as tf
+
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return sum(map(len, strategy.cluster_resolver.cluster_spec().as_dict().values()))
+    return getattr(strategy.extended, "num_hosts", 1)  # of a TPU
+
+
+def check_agreement(strategy, **values: int) -> None:
+    """Makes sure that all workers begin alike; alone there is nothing to compare.
+
+    Args:
+        strategy: the strategy.
+        **values: what must be the same everywhere, below 2^63.
+
+    Raises:
+        PretrainError: it is not.
+    """
+    import tensorflow as tf
+
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
+    own = tf.constant([[*values.values()]], tf.int64)
+    everywhere = strategy.gather(strategy.run(lambda: tf.identity(own)), axis=0).numpy()
+    for name, column in zip(values, everywhere.T, strict=True):
+        if len({*column.tolist()}) > 1:
+            raise PretrainError(
+                f"The workers do not begin with the same {name}; all must be given the same "
+                "configuration and clips, and reach the same --workdir."
+            )

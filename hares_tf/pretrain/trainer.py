@@ -9,18 +9,26 @@ import numpy as np
 import tensorflow as tf
 
 from hares_tf.data import open_clips
+from hares_tf.data.clip_set import check_files
 from hares_tf.data.reader import explain
 from hares_tf.evaluation.progress import Progress
 from hares_tf.pretrain.checkpoints import Checkpoints
 from hares_tf.pretrain.errors import PretrainError
-from hares_tf.pretrain.interruption import stop_request
-from hares_tf.pretrain.journal import Journal, first_loss, in_words
-from hares_tf.pretrain.learner import create_learner, learning_rate_schedule
+from hares_tf.pretrain.interruption import only_process, stop_request
+from hares_tf.pretrain.journal import METRICS, Journal, in_words, read_metrics
+from hares_tf.pretrain.learner import create_learner, learning_rate_schedule, make_objective
 from hares_tf.pretrain.loop import Loop, make_iterator
+from hares_tf.pretrain.numerics import keep_float32
 from hares_tf.pretrain.projector import ProjectorEmbeddings
 from hares_tf.pretrain.ranking import RecentRanking
-from hares_tf.pretrain.run_record import check_resumable, make_record, read_record, write_record
-from hares_tf.pretrain.strategy import is_chief
+from hares_tf.pretrain.run_record import (
+    check_resumable,
+    fingerprint,
+    make_record,
+    read_record,
+    write_record,
+)
+from hares_tf.pretrain.strategy import check_agreement, is_chief
 
 # What a file that breaks under way raises.
 _READING = (
@@ -31,8 +39,8 @@ _READING = (
     tf.errors.PermissionDeniedError,
 )
 
-#: Exit code of a run that a signal has stopped.
-STOPPED = 128 + signal.SIGTERM
+# A preempted machine has little time between the signal and the end.
+_CALL_SECONDS = 5.0
 
 
 def pretrain(
@@ -57,12 +65,15 @@ def pretrain(
         progress: "bar", "json" or "none".
 
     Returns:
-        0 when the last step is done, `STOPPED` when a signal has ended the run before.
+        0 when the last step is done; 128 and the number of the signal that ended it before.
 
     Raises:
         PretrainError, DataError, ModelError, ObjectiveError: something the user can fix; the last
             good checkpoint is kept.
     """
+    if "://" in str(workdir):
+        raise PretrainError(f"--workdir={workdir}: a run needs a folder of this machine's disks.")
+    keep_float32()
     strategy = strategy or tf.distribute.get_strategy()
     workdir = Path(workdir)
     progress = Progress(progress)
@@ -73,24 +84,31 @@ def pretrain(
     if begun is not None:
         check_resumable(begun, record, workdir)
 
+    checkpoints = Checkpoints(workdir / "checkpoints", config.keep)
+    if begun is None and checkpoints.steps():
+        raise PretrainError(
+            f"{workdir} holds checkpoints but no run.json that says of what; choose another."
+        )
     with strategy.scope():
         learner = create_learner(config, len(clips.label_names))
-    variables = learner.named_variables()
-    checkpoints = Checkpoints(workdir / "checkpoints", config.keep)
-    step, passed = checkpoints.restore(variables)
     chief = is_chief(strategy)
-    for sentence in passed:
-        progress.say(f"{sentence}; going on from step {step}")
-    if chief and begun is None:
-        write_record(workdir, record)
-    if step >= config.steps:
-        progress.say(f"all {config.steps:,} steps are done: {workdir}")
-        return 0
-    if step:
-        progress.say(f"going on from step {step:,} in {workdir}")
-
-    run = _Run(config, workdir, strategy, clips, learner, checkpoints, chief, probe, progress)
-    return run.train(step, variables)
+    with only_process(workdir) if chief else contextlib.nullcontext():
+        if chief:
+            checkpoints.clean()
+        variables = learner.named_variables()
+        about, passed = checkpoints.restore(variables)
+        step = about["step"]
+        check_agreement(strategy, step=step, record=fingerprint(record))
+        for sentence in passed:
+            progress.say(f"{sentence}; going on from step {step}")
+        if chief and begun is None:
+            write_record(workdir, record)
+        if step:
+            progress.say(f"going on from step {step:,} in {workdir}")
+        run = _Run(config, workdir, strategy, clips, learner, checkpoints, chief, probe, progress)
+        # Of the run's beginning, also where it is resumed: what "exploding" is measured by.
+        run.first_loss = about.get("first_loss")
+        return run.train(step, variables)
 
 
 def check_batch(config, strategy) -> None:
@@ -101,7 +119,7 @@ def check_batch(config, strategy) -> None:
             f"A batch of {config.batch} clips cannot be dealt out to {replicas} replicas: choose "
             f"a multiple of {replicas}."
         )
-    views = config.batch // replicas * (2 if config.objective.name == "simclr" else 1)
+    views = config.batch // replicas * make_objective(config).views
     if config.chunk and views % config.chunk:
         raise PretrainError(
             f"chunk={config.chunk} does not divide the {views} views of a replica; choose a "
@@ -126,16 +144,24 @@ class _Run:
         self.schedule = learning_rate_schedule(config)
         self.several_workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
         self.projector: ProjectorEmbeddings | None = None
-        # Of the run's beginning, also where it was resumed: what "exploding" is measured by.
-        self.first_loss = first_loss(workdir)
+        self.first_loss: float | None = None
+        # Seconds of a step, when known: a signal is seen between calls, so these must be short.
+        self.pace: float | None = None
 
     def train(self, step: int, variables: dict) -> int:
         config = self.config
         loop = Loop(self.strategy, self.learner, config)
-        iterator = make_iterator(self.strategy, config, self.clips, self.learner, step)
+        missed = self._missed_probe(step)
+        if step >= config.steps and not missed:
+            self.progress.say(f"all {config.steps:,} steps are done: {self.workdir}")
+            return 0
         journal = Journal(self.workdir, step, self.chief)
+        if missed:
+            self._probe(variables, step, journal)
+        iterator = make_iterator(self.strategy, config, self.clips, self.learner, step)
         ranking = RecentRanking() if self.learner.objective.needs_labels else None
         window: list[np.ndarray] = []
+        traced = False
         started = time.monotonic()
         with (
             stop_request() as stop,
@@ -144,8 +170,12 @@ class _Run:
             bar.update(step)
             while step < config.steps:
                 count = self._steps_in_call(step)
+                began = time.monotonic()
                 with self._explained():
                     report = loop.run(iterator, step, count, bool(stop))
+                if traced:
+                    self.pace = (time.monotonic() - began) / count
+                traced = True
                 self._check(report["series"], loop.names, step)
                 step += count
                 bar.update(count)
@@ -170,7 +200,7 @@ class _Run:
                     self.progress.say(
                         f"stopped after step {step:,} as asked; the same command goes on from there"
                     )
-                    return STOPPED
+                    return 128 + (stop.signal or signal.SIGTERM)
         journal.close()
         return 0
 
@@ -187,6 +217,10 @@ class _Run:
             ) from error
         except _READING as error:
             raise explain(error, self.clips) from error
+        except tf.errors.InvalidArgumentError:
+            # What a shard that was cut under way gives, if it is that.
+            check_files(self.clips)
+            raise
 
     def _steps_in_call(self, step: int) -> int:
         """As many steps as are wanted at once, up to the next one after which something is due."""
@@ -195,7 +229,16 @@ class _Run:
         for every in (config.log_every, config.checkpoint_every, config.probe.every):
             if every:
                 count = min(count, every - step % every)
+        if self.pace and not self.several_workers:  # workers must make the same calls
+            count = min(count, max(1, int(_CALL_SECONDS / self.pace)))
         return count
+
+    def _missed_probe(self, step: int) -> bool:
+        """Whether the run ended between the checkpoint of `step` and its probe."""
+        if not step or self.probe is None or not self._due(self.config.probe.every, step):
+            return False
+        recorded = read_metrics(self.workdir) if (self.workdir / METRICS).exists() else []
+        return not any(line["step"] == step and "probe/mean" in line for line in recorded)
 
     def _due(self, every: int, step: int) -> bool:
         return bool(every) and (step % every == 0 or step == self.config.steps)
@@ -211,7 +254,7 @@ class _Run:
         if not bad.any():
             return
         index = int(np.argmax(bad))
-        step, kept = first + index, self.checkpoints.steps()
+        step, kept = first + index + 1, self.checkpoints.steps()
         what = (
             f"{names[int(np.argmin(np.isfinite(series[index])))]} is no finite number"
             if not finite[index]
@@ -235,13 +278,14 @@ class _Run:
     def _checkpoint(self, variables: dict, step: int) -> None:
         if not self.chief:
             return
-        self.checkpoints.save(variables, step)
+        self.checkpoints.save(variables, step, first_loss=self.first_loss)
         if self.config.projector_clips:
             if self.projector is None:
                 encoder, folder = self.learner.encoder, self.workdir / "tensorboard"
-                self.projector = ProjectorEmbeddings(
-                    folder, self.clips, self.config, encoder.sample_rate
-                )
+                with self._explained():
+                    self.projector = ProjectorEmbeddings(
+                        folder, self.clips, self.config, encoder.sample_rate
+                    )
             self.projector.write(self.learner.encoder, step)
 
     def _probe(self, variables: dict, step: int, journal: Journal) -> None:
@@ -252,5 +296,5 @@ class _Run:
         journal.record(step, {f"probe/{task}": score for task, score in scores.items()})
         self.progress.say("  ".join(f"{task} {score:.1f}" for task, score in scores.items()))
         if step not in self.checkpoints.steps():
-            self.checkpoints.save(variables, step)
+            self._checkpoint(variables, step)
         self.checkpoints.judge(step, "probe/mean", scores["mean"])

@@ -19,7 +19,7 @@ import soundfile
 from hares_tf.data import command, local_pool, sidecar
 from hares_tf.data.errors import DataError
 from hares_tf.data.folder_cache import prepared
-from hares_tf.data.prepare import prepare
+from hares_tf.data.prepare import UNFINISHED, prepare
 from hares_tf.data.shard_writer import write_shard
 from hares_tf.data.sources import folder_source
 
@@ -106,7 +106,7 @@ def test_two_workers_killed_and_resumed_give_what_one_process_gives(
     (tmp_path / "main.py").write_text(textwrap.dedent(program))
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     folder = tmp_path / "clips"
-    parts = [folder / f"unfinished/{number}.json" for number in range(SHARDS)]
+    parts = [folder / UNFINISHED / f"{number}.json" for number in range(SHARDS)]
     child = subprocess.Popen([sys.executable, "main.py"], cwd=tmp_path, env=environment)
     try:
         until(lambda: (parts[0].exists() and parts[1].exists()) or child.poll() is not None)
@@ -151,7 +151,7 @@ def test_only_what_is_lost_is_done_again(audio, alone, tmp_path, monkeypatch):
     times = {shard: shard.stat().st_mtime_ns for shard in shards}
     shards[1].unlink()
     os.truncate(shards[2], 1000)
-    (folder / "unfinished/3.json").write_text('{"plan"')  # a disk that failed
+    (folder / UNFINISHED / "3.json").write_text('{"plan"')  # a disk that failed
     monkeypatch.setattr(local_pool, "write_shard", write_shard)
     prepare(audio, folder, shards=SHARDS, workers=1)
     kept = [shard for shard, time_ns in times.items() if shard.stat().st_mtime_ns == time_ns]
@@ -164,7 +164,7 @@ def test_a_kill_between_the_description_and_the_end(audio, alone, tmp_path, monk
         patch.setattr(shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare(audio, tmp_path / "clips", shards=SHARDS, workers=1)
-    assert sidecar.finished(tmp_path / "clips") and (tmp_path / "clips/unfinished").is_dir()
+    assert sidecar.finished(tmp_path / "clips") and (tmp_path / "clips" / UNFINISHED).is_dir()
     monkeypatch.setattr(local_pool, "write_shard", None)  # nothing is left to do
     prepare(audio, tmp_path / "clips", shards=SHARDS, workers=1)
     assert contents(tmp_path / "clips") == contents(alone)
@@ -304,8 +304,8 @@ def test_a_process_that_is_not_alone_waits_for_the_cache(audio, tmp_path, monkey
     """Two trainers of one machine start together: the second finds what the first has made."""
     folder = prepared(audio, cache=tmp_path / "first")
     twin = tmp_path / "second/prepared" / folder.name
-    (twin / "unfinished").mkdir(parents=True)
-    with open(twin / "unfinished/lock", "a") as lock:
+    (twin / UNFINISHED).mkdir(parents=True)
+    with open(twin / UNFINISHED / "lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         found = []
         second = threading.Thread(
@@ -318,7 +318,7 @@ def test_a_process_that_is_not_alone_waits_for_the_cache(audio, tmp_path, monkey
         time.sleep(0.2)
         assert second.is_alive()
     second.join(timeout=30)
-    assert found == [twin] and not (twin / "unfinished").exists()
+    assert found == [twin] and not (twin / UNFINISHED).exists()
     assert {path: path.stat().st_mtime_ns for path in twin.glob("clips.*")} == times
 
 
@@ -367,3 +367,30 @@ def test_without_beam_a_sentence_says_what_to_install(audio, tmp_path, monkeypat
         prepare(audio, tmp_path / "clips", runner="DirectRunner")
     with pytest.raises(DataError, match="--workers is for the local pool"):
         prepare(audio, tmp_path / "clips", runner="DirectRunner", workers=2)
+
+
+def test_what_others_keep_in_a_folder_stays(audio, tmp_path):
+    """Also in a folder of a common name."""
+    kept = tmp_path / "project" / "unfinished" / "song.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("la la")
+    assert command.main([f"--audio={audio}", f"--output={tmp_path / 'project'}"]) == 2
+    assert kept.read_text() == "la la"
+
+
+def test_processes_that_start_together_all_get_their_clips(audio, tmp_path):
+    """The first one ends, and removes its lock, while the others wait for it."""
+    failures = []
+
+    def run():
+        try:
+            prepared(audio, cache=tmp_path)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []

@@ -6,7 +6,7 @@ import pytest
 
 from hares_tf.pretrain import PretrainError
 from hares_tf.pretrain.checkpoints import Checkpoints
-from hares_tf.pretrain.journal import Journal, first_loss, read_metrics
+from hares_tf.pretrain.journal import Journal, read_metrics
 
 
 def variables(value, shape=(3,)):
@@ -24,7 +24,8 @@ def saved(tmp_path):
 def test_the_last_few_stay(saved):
     assert saved.steps() == [20, 30]
     target = variables(0)
-    assert saved.restore(target) == (30, [])
+    about, passed = saved.restore(target)
+    assert about["step"] == 30 and passed == []
     np.testing.assert_array_equal(target["encoder/kernel"], [30, 30, 30])
 
 
@@ -49,8 +50,8 @@ def test_damaged_checkpoints_are_passed_over(saved, damage):
         {"cut": content[:-30], "empty": b"", "flipped": content, "text": b"hello"}[damage]
     )
     target = variables(0)
-    step, passed = saved.restore(target)
-    assert step == 20 and len(passed) == 1 and str(path) in passed[0]
+    about, passed = saved.restore(target)
+    assert about["step"] == 20 and len(passed) == 1 and str(path) in passed[0]
     np.testing.assert_array_equal(target["encoder/kernel"], [20, 20, 20])
 
 
@@ -72,12 +73,18 @@ def test_half_written_files_are_no_checkpoints(saved):
     (saved.folder / ".tmp-123-step-00000040.npz").write_bytes(b"half")
     (saved.folder / "notes.txt").write_text("mine")
     assert saved.steps() == [20, 30]
-    saved.save(variables(40), 40)
-    assert (saved.folder / "notes.txt").exists()
+    saved.save(variables(40), 40, first_loss=2.5)
+    assert saved.restore(variables(0))[0]["first_loss"] == 2.5
+    saved.clean()
+    assert sorted(path.name for path in saved.folder.iterdir()) == [
+        "notes.txt",
+        "step-00000030.npz",
+        "step-00000040.npz",
+    ]
 
 
 def test_no_checkpoint_is_step_zero(tmp_path):
-    assert Checkpoints(tmp_path / "absent").restore(variables(0)) == (0, [])
+    assert Checkpoints(tmp_path / "absent").restore(variables(0)) == ({"step": 0}, [])
 
 
 def test_a_full_disk_leaves_the_old_ones(saved, monkeypatch):
@@ -110,4 +117,3 @@ def test_journal_forgets_what_will_be_done_again(tmp_path):
         {"step": 2, "loss": 5.0},
         {"step": 3, "loss": 1.0},
     ]
-    assert first_loss(tmp_path) == 10.0

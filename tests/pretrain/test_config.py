@@ -28,7 +28,7 @@ def test_overrides_take_the_type_of_what_they_replace():
     config = load_config(
         "demo",
         ["batch=64", "learning_rate=3e-4", "mixing=none", "crops.seconds=2", "jit_compile=true",
-         "probe.tasks=mini_tut18, mini_esc50", "objective.temperature=0.5"],
+         "probe.tasks=mini_tut18, mini_esc50", "probe.every=50", "objective.temperature=0.5"],
     )  # fmt: skip
     assert (config.batch, config.learning_rate, config.mixing) == (64, 3e-4, "none")
     assert config.crops.seconds == 2.0 and isinstance(config.crops.seconds, float)
@@ -55,6 +55,10 @@ def test_overrides_take_the_type_of_what_they_replace():
         ("batch=0", "batch must be at least 1"),
         ("warmup_steps=300", "does not fit into 300 steps"),
         ("precision=float16", "mixed_bfloat16"),
+        ("precision=float64", "mixed_bfloat16"),
+        ("seed=5000000000", "below 2"),
+        ("probe.every=-5", "must not be negative"),
+        ("probe.tasks=mini", "set probe.every"),
         ("crops.fraction=1.5", "at most 1"),
         ("objective.name=moco", "classification, simclr"),
         ("mixing=spectrum", "log_mel, mel, waveform, none"),
@@ -75,6 +79,17 @@ def test_unknown_configurations_and_files(tmp_path):
     broken.write_text("1 / 0\n")
     with pytest.raises(PretrainError, match="ZeroDivisionError"):
         load_config(str(broken))
+    for text, message in (
+        ("def get_config():\n    return {}['x']\n", "KeyError"),
+        ("def get_config():\n    return {}\n", "no ConfigDict"),
+        (
+            "import ml_collections\ndef get_config():\n    return ml_collections.ConfigDict()\n",
+            "has no adam",
+        ),
+    ):
+        broken.write_text(text)
+        with pytest.raises(PretrainError, match=message):
+            load_config(str(broken))
     broken.write_text("x = 1\n")
     with pytest.raises(PretrainError, match="no function get_config"):
         load_config(str(broken))

@@ -16,7 +16,9 @@ import soundfile
 from hares_tf.data import DataError
 from hares_tf.data.prepare import prepare
 from hares_tf.data.sources import folder_source
-from hares_tf.pretrain import PretrainError, pretrain
+from hares_tf.pretrain import PretrainError, pretrain, trainer
+from hares_tf.pretrain.checkpoints import Checkpoints
+from hares_tf.pretrain.interruption import only_process
 from hares_tf.pretrain.journal import read_metrics
 from hares_tf.pretrain.run_record import read_record
 
@@ -89,10 +91,10 @@ def test_the_best_checkpoint_stays(finished):
 
 def test_projector_embeddings(finished):
     folder = finished / "tensorboard"
-    assert (folder / "projector_config.pbtxt").read_text().count("tensor_name") == 3
+    assert (folder / "projector_config.pbtxt").read_text().count("tensor_name") == 2
     table = np.loadtxt(folder / "step-00000012.tsv", delimiter="\t")
     assert table.shape == (5, 24) and np.isfinite(table).all()
-    assert (table != np.loadtxt(folder / "step-00000004.tsv", delimiter="\t")).any()
+    assert (table != np.loadtxt(folder / "step-00000008.tsv", delimiter="\t")).any()
     assert len((folder / "labels.tsv").read_text().splitlines()) == 5
 
 
@@ -203,6 +205,57 @@ def test_numbers_that_explode_stop_the_run_and_keep_the_last_checkpoint(clips, t
     kept = sorted((tmp_path / "checkpoints").iterdir())
     with np.load(kept[-1]) as file:
         assert all(np.isfinite(file[name]).all() for name in file.files if name != "metadata")
+
+
+def test_a_loss_that_explodes_stops_the_run(tmp_path):
+    """By itself, with finite numbers: SimCLR's bounded loss may reach twice its first value."""
+    config = micro.get_config()
+    assert config.explosion == 2.0
+    run = trainer._Run(config, tmp_path, None, None, None, Checkpoints(tmp_path), True, None, None)
+    names = ("loss", "gradient_norm")
+    run._check(np.array([[5.0, 1.0], [9.9, 1.0]]), names, 0)
+    with pytest.raises(PretrainError, match=r"Step 13: the loss is 10.1, 2 times its first"):
+        run._check(np.array([[4.0, 1.0], [10.1, 1.0]]), names, 11)
+    with pytest.raises(PretrainError, match=r"Step 12: gradient_norm is no finite number"):
+        run._check(np.array([[4.0, np.nan]]), names, 11)
+
+
+def test_one_process_at_a_time(finished, clips):
+    with (
+        only_process(finished),
+        pytest.raises(PretrainError, match="Another process trains"),
+    ):
+        pretrain(micro.get_config(), clips, finished)
+
+
+def test_checkpoints_without_a_record_are_refused(finished, clips, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    name = "checkpoints/step-00000012.npz"
+    (tmp_path / name).write_bytes((finished / name).read_bytes())
+    with pytest.raises(PretrainError, match=r"no run.json"):
+        pretrain(micro.get_config(), clips, tmp_path)
+    (tmp_path / "run.json").write_text('{"schema": 1}')
+    with pytest.raises(PretrainError, match="not a record"):
+        pretrain(micro.get_config(), clips, tmp_path)
+
+
+def test_a_bucket_is_no_workdir(clips):
+    with pytest.raises(PretrainError, match="folder of this machine"):
+        pretrain(micro.get_config(), clips, "gs://bucket/run")
+
+
+def test_a_missed_probe_is_made_up_for(finished, clips, tmp_path):
+    """A kill between the last checkpoint and its probe."""
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("run.json", "checkpoints/step-00000012.npz"):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    lines = (finished / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "metrics.jsonl").write_text("".join(lines[:-1]))
+    assert "probe/mean" in lines[-1]
+    config = micro.get_config()
+    config.probe.every = 4
+    assert pretrain(config, clips, tmp_path, probe=Examiner()) == 0
+    assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["probe/mean"] == 38
 
 
 def test_other_settings_cannot_continue_a_run(finished, clips):

@@ -8,7 +8,7 @@ def get_config():
     config = defaults.simclr()
     config.model.name = "slowfast_nfnet_tiny"
     config.objective.update({"hidden": 256, "layers": 1, "size": 64})
-    config.crops.update({"seconds": 1.0, "fraction": 0.6})
+    config.crops.update({"seconds": 0.5, "fraction": 0.6})
     config.batch = 32
     config.steps = 300
     config.learning_rate = 1e-3
