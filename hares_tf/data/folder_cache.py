@@ -39,6 +39,8 @@ def prepared(
         DataError: `path` is neither, or nothing in it can be used.
     """
     if "://" in str(path):
+        if labels is not None:
+            raise DataError(f"{path} must hold prepared clips, which bring their labels")
         # Elsewhere than on a disk, clips are prepared already: the reader says if they are not.
         return str(path)
     path = Path(path)

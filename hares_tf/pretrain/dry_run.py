@@ -12,7 +12,7 @@ from hares_tf.pretrain.step import training_step
 from hares_tf.pretrain.trainer import check_batch
 
 #: Share of a device's matrix-multiplication peak that a training step is assumed to reach: the
-#: paper's step times imply a third on a TPU v3, this package's CPU benchmark reaches 40%.
+#: paper's step times imply a third on a TPU v3, this package's CPU benchmark reaches half.
 _EFFICIENCY = 0.35
 # Clips whose step is traced; activations and operations are proportional to the clips.
 _TRACED_CLIPS = 2
@@ -66,10 +66,9 @@ def dry_run(config, data, strategy) -> list[str]:
         f"on each of {replicas} replica(s): {per_replica:,} clips in {views} view(s) of "
         f"{config.crops.seconds:g} s"
         + (f", in chunks of {config.chunk} views" if config.chunk else ""),
-        f"memory of a replica, at most about {gigabytes:.1f} GiB (parameters, gradients and "
+        f"memory of a replica, roughly {gigabytes:.1f} GiB (parameters, gradients and "
         f"Adam's moments {total * 16 / 2**30:.2f} GiB; activations "
-        f"{activations / 2**20:.1f} MiB a clip"
-        + (", kept where not rematerialised)" if config.model.rematerialise else ")"),
+        f"{activations / 2**20:.1f} MiB a clip by what TensorFlow keeps; XLA needs much less)",
         f"operations of a step on a replica: {flops / 1e9:,.0f} GFLOP",
         f"this device multiplies matrices at {peak / 1e9:,.0f} GFLOP/s; at {_EFFICIENCY:.0%} of "
         f"that a step takes {seconds:,.2f} s and the run {_in_words(seconds * config.steps)}",

@@ -1,8 +1,8 @@
 """SimCLR on thousands of short recordings, on a few CPU cores: benchmarks/recordings.py.
 
-Not of the paper: a small network on crops of a second, for clips of which most last a second. With
-128 clips a step instead of 4096 there are few negatives; a larger learning rate makes up for the
-few steps that a CPU can do.
+Not of the paper: a small network on crops of half a second, for clips of which most last a second.
+With 128 clips a step instead of 4096 there are few negatives; a larger learning rate makes up for
+the few steps that a CPU can do.
 """
 
 from hares_tf.pretrain import defaults
@@ -12,8 +12,8 @@ def get_config():
     """The scaled-down network, 128 clips a step."""
     config = defaults.simclr()
     config.model.name = "slowfast_nfnet_tiny"
-    config.objective.update({"hidden": 512, "layers": 1, "size": 128, "temperature": 0.2})
-    config.crops.update({"seconds": 1.0, "fraction": 0.6})
+    config.objective.update({"hidden": 512, "layers": 1, "size": 128})
+    config.crops.update({"seconds": 0.5, "fraction": 0.6})
     config.batch = 128
     config.steps = 3_000
     config.learning_rate = 1e-3
