@@ -1,5 +1,8 @@
 """Convolution with scaled weight standardisation."""
 
+import contextlib
+import threading
+
 import keras
 from keras import ops
 
@@ -8,6 +11,27 @@ from hares_tf.layers.grouped_convolution import grouped_conv2d
 #: Lower bound of `N * variance` in the standardisation (official JAX code): a bound, not an
 #: addition, so that it leaves ordinary kernels exactly standardised.
 VARIANCE_FLOOR = 1e-4
+
+# Of this thread, since each replica of a strategy traces the same layers in a thread of its own.
+_given = threading.local()
+
+
+@contextlib.contextmanager
+def given_kernels(kernels):
+    """Within it, layers called in this thread do not standardise their kernels anew.
+
+    For many calls between two updates. Gradients stop at the given kernels; whoever gives them
+    carries the gradients on to the variables.
+
+    Args:
+        kernels: `[(layer, effective kernel), ...]`; other layers go on as ever.
+    """
+    before = getattr(_given, "kernels", {})
+    _given.kernels = {id(layer): kernel for layer, kernel in kernels}
+    try:
+        yield
+    finally:
+        _given.kernels = before
 
 
 @keras.saving.register_keras_serializable(package="hares_tf")
@@ -79,7 +103,10 @@ class ScaledWSConv2D(keras.layers.Layer):
         return centred * (scale * ops.convert_to_tensor(self.gain) * self.input_scale)
 
     def call(self, x, training=None):
-        kernel = ops.cast(self.effective_kernel(), self.compute_dtype)
+        kernel = getattr(_given, "kernels", {}).get(id(self))
+        if kernel is None:
+            kernel = self.effective_kernel()
+        kernel = ops.cast(kernel, self.compute_dtype)
         bias = ops.cast(self.bias, self.compute_dtype)
         return grouped_conv2d(x, kernel, bias, self.strides, training=bool(training))
 

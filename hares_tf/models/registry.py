@@ -37,6 +37,12 @@ _SPECS = (
         description="Slowfast NFNet-F0, the paper's own encoder (3456 features, 63M parameters).",
     ),
     EncoderSpec(
+        name="slowfast_nfnet_small",
+        network="hares_tf.models.slowfast_nfnet:SlowFastNFNet",
+        arguments={"variant": "small"},
+        description="The same network for a few CPU cores (896 features, 1.8M parameters).",
+    ),
+    EncoderSpec(
         name="slowfast_nfnet_tiny",
         network="hares_tf.models.slowfast_nfnet:SlowFastNFNet",
         arguments={"variant": "tiny"},

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from hares_tf.layers import ScaledWSConv2D
 from hares_tf.models import create_model
 from hares_tf.models.variable_names import named_variables
 from hares_tf.objectives import create_objective
@@ -32,6 +33,7 @@ class Learner:
         objective: the `Objective`.
         optimizer: an `Adam` whose iteration counter is the number of steps done.
         mixing: domain in which examples are mixed, see `hares_tf.objectives.mixing`.
+        rematerialise: whether the encoder computes blocks again in the backward pass.
     """
 
     encoder: keras.Model
@@ -39,6 +41,7 @@ class Learner:
     objective: Objective
     optimizer: Adam
     mixing: str
+    rematerialise: bool = False
 
     @property
     def trainable_variables(self) -> list:
@@ -49,6 +52,18 @@ class Learner:
     def drop_rates(self) -> tuple:
         """Rates of stochastic depth by row of the residual masks; () for networks without."""
         return tuple(getattr(self.encoder.network, "residual_drop_rates", ()))
+
+    @property
+    def standardised_convolutions(self) -> list:
+        """Convolutions whose kernels may be standardised once for many calls.
+
+        None of an encoder that rematerialises: what a block computes again must depend on its
+        arguments and on variables alone, or its gradient would be lost.
+        """
+        if self.rematerialise:
+            return []
+        layers = self.encoder.network._flatten_layers()
+        return [layer for layer in layers if isinstance(layer, ScaledWSConv2D)]
 
     def outputs(self, spectrogram, residual_masks=None):
         """Standardisation, network and head in training: `[rows, ...]` -> `[rows, outputs]`."""
@@ -104,7 +119,9 @@ def create_learner(config, classes: int) -> Learner:
         epsilon=config.adam.epsilon,
         name="adam",  # part of its variables' names, which Keras would number
     )
-    learner = Learner(encoder, head, objective, optimizer, config.mixing)
+    learner = Learner(
+        encoder, head, objective, optimizer, config.mixing, config.model.rematerialise
+    )
     optimizer.build(learner.trainable_variables)
     return learner
 

@@ -1,7 +1,10 @@
 """One training step of one replica: static shapes, device operations only."""
 
+import contextlib
+
 import tensorflow as tf
 
+from hares_tf.layers.scaled_ws_conv import given_kernels
 from hares_tf.objectives.mixing import mix, mixed_spectrogram
 from hares_tf.pretrain.draws import Draws, draw
 from hares_tf.pretrain.learner import Learner, float_waveform
@@ -90,11 +93,15 @@ def gradients_of(learner: Learner, batch: dict, draws: Draws, context, chunk: in
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
     else:
         chunks = _cut(spectrogram, draws.residual_masks, chunk)
-        outputs = _outputs_in_chunks(learner, chunks)
-        with tf.GradientTape() as tape:
-            tape.watch(outputs)
-            loss, losses = loss_of(outputs)
-        gradients = _gradients_in_chunks(learner, chunks, tape.gradient(loss, outputs), variables)
+        with _kernels_standardised_once(learner, variables) as shared:
+            outputs = _outputs_in_chunks(learner, chunks)
+            with tf.GradientTape() as tape:
+                tape.watch(outputs)
+                loss, losses = loss_of(outputs)
+            output_gradients = tape.gradient(loss, outputs)
+            gradients = shared.gradients_of_variables(
+                _gradients_in_chunks(learner, chunks, output_gradients, shared.sources)
+            )
 
     metrics = {"loss": loss}
     for name, values in losses.metrics.items():
@@ -104,6 +111,39 @@ def gradients_of(learner: Learner, batch: dict, draws: Draws, context, chunk: in
         ranking["scores"] = gather.all_examples(tf.stop_gradient(losses.scores))
         ranking["labels"] = gather.all_examples(batch["labels"])
     return gradients, metrics, ranking
+
+
+@contextlib.contextmanager
+def _kernels_standardised_once(learner, variables):
+    """Within it, all chunks use the same standardised kernels, a `_SharedKernels`."""
+    layers = learner.standardised_convolutions
+    with tf.GradientTape() as tape:
+        kernels = [layer.effective_kernel() for layer in layers]
+    with given_kernels(zip(layers, kernels, strict=True)):
+        yield _SharedKernels(layers, kernels, tape, variables)
+
+
+class _SharedKernels:
+    """Carries gradients of standardised kernels on to the variables behind them.
+
+    Attributes:
+        sources: of which the chunks' gradients are to be computed: standardised kernels, and the
+            variables that are in none.
+    """
+
+    def __init__(self, layers, kernels, tape, variables):
+        self._kernels, self._tape = kernels, tape
+        inner = {id(weight.value) for layer in layers for weight in (layer.kernel, layer.gain)}
+        self._is_inner = [id(variable) in inner for variable in variables]
+        self._inner = [variable for variable in variables if id(variable) in inner]
+        self.sources = [v for v in variables if id(v) not in inner] + kernels
+
+    def gradients_of_variables(self, gradients):
+        """Gradients of the `sources` -> gradients of all variables, in their order."""
+        outer = iter(gradients[: len(gradients) - len(self._kernels)])
+        behind = gradients[len(gradients) - len(self._kernels) :]
+        inner = iter(self._tape.gradient(self._kernels, self._inner, behind))
+        return [next(inner if is_inner else outer) for is_inner in self._is_inner]
 
 
 def _views(learner, audio, draws):
@@ -172,23 +212,24 @@ def _output_shape(learner):
     return learner.head.compute_output_shape((1, learner.encoder.embedding_size))[1:]
 
 
-def _gradients_in_chunks(learner, chunks, output_gradients, variables):
+def _gradients_in_chunks(learner, chunks, output_gradients, sources):
     """Sum over the chunks of the gradients that their outputs' gradients cause."""
     count, chunk = chunks[0].shape[:2]
     output_gradients = tf.reshape(output_gradients, [count, chunk, output_gradients.shape[-1]])
 
     def body(index, sums):
         with tf.GradientTape() as tape:
+            tape.watch(sources)
             outputs = learner.outputs(*_chunk(chunks, index))
         gradients = tape.gradient(
-            outputs, variables, output_gradients[index], unconnected_gradients="zero"
+            outputs, sources, output_gradients[index], unconnected_gradients="zero"
         )
         return index + 1, [total + new for total, new in zip(sums, gradients, strict=True)]
 
     _, sums = tf.while_loop(
         lambda index, _: index < count,
         body,
-        (0, [tf.zeros_like(variable) for variable in variables]),
+        (0, [tf.zeros_like(source) for source in sources]),
         parallel_iterations=1,
         maximum_iterations=count,
     )
