@@ -14,12 +14,13 @@ ALLOWED = {
     "layers": {"audio"},
     "models": {"audio", "layers"},
     "objectives": {"audio", "layers", "models"},
-    # Clips of a task, and how progress is told and workers are started.
-    "data": {"audio", "evaluation"},
+    "jobs": set(),
+    # Clips of a task, and how progress is told.
+    "data": {"audio", "evaluation", "jobs"},
     "pretrain": {"audio", "layers", "models", "objectives", "data", "evaluation"},
     "hub": {"audio", "models"},
     "hub.loader": set(),
-    "evaluation": {"audio", "hub.loader"},
+    "evaluation": {"audio", "hub.loader", "jobs"},
 }
 SHARED = {"command", "errors", "files", "lazy", "quiet"}
 

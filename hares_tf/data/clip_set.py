@@ -14,13 +14,7 @@ from typing import Any
 import numpy as np
 
 from hares_tf.data.errors import DataError
-
-SCHEMA = 1
-SIDECAR = "clips.json"
-OFFSETS = "offsets.npy"
-# TFRecord framing: 8 bytes of length and 4 of its checksum before the data, 4 of checksum after it.
-HEADER_BYTES = 12
-FOOTER_BYTES = 4
+from hares_tf.data.sidecar import FRAME_BYTES, OFFSETS, SCHEMA, SIDECAR
 
 
 @dataclass(frozen=True)
@@ -200,9 +194,7 @@ def _check_offsets(clips: ClipSet) -> None:
         offsets = clips.offsets[first : first + shard.clips]
         first += shard.clips
         sizes = np.diff(offsets, append=shard.bytes)
-        if shard.clips < 0 or (
-            shard.clips and (offsets[0] != 0 or sizes.min() < HEADER_BYTES + FOOTER_BYTES)
-        ):
+        if shard.clips < 0 or (shard.clips and (offsets[0] != 0 or sizes.min() < FRAME_BYTES)):
             raise DataError(
                 f"{where} does not fit {shard.file}: its records do not follow each other; "
                 "prepare the clips again"

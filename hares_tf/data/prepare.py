@@ -8,22 +8,23 @@ done, `lock` is held by who does it, and every finished shard has a part file. T
 import contextlib
 import errno
 import fcntl
-import importlib.util
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from hares_tf.data import local_pool, sidecar
+from hares_tf.data import sidecar
 from hares_tf.data.errors import DataError
 from hares_tf.data.plan import Plan, first_reasons, make_plan
 from hares_tf.data.shard_writer import Settings, ShardJob, full_disk_said, read_part
 from hares_tf.data.sources import Source, folder_source
+from hares_tf.data.workers import write_shards
 from hares_tf.evaluation.progress import Progress
 from hares_tf.files import atomic_file
+from hares_tf.jobs.choices import LOCAL, check_choices
+from hares_tf.jobs.errors import JobError
 
-LOCAL = "local"
 # A name that nobody else gives to a folder: what is in it is removed in the end.
 UNFINISHED = ".hares-unfinished"
 _PLAN, _LOCK = "plan.json", "lock"
@@ -74,7 +75,10 @@ def prepare(
     """
     if not isinstance(source, Source):
         source = folder_source(source)
-    _check_runner(runner, workers, beam_options)
+    try:
+        check_choices(runner, workers, beam_options)
+    except JobError as error:
+        raise DataError(str(error)) from error
     plan = make_plan(source, Settings(sample_rate, piece_seconds, min_seconds), shards)
     return carry_out(
         plan,
@@ -125,32 +129,15 @@ def carry_out(
             def on_done(job: ShardJob, part: dict) -> None:
                 bar.update(len(job.clips))
 
-            if runner == LOCAL:
-                local_pool.run(open_jobs, workers or local_pool.default_workers(), on_done)
-            else:
-                from hares_tf.data import beam_pipeline
-
-                beam_pipeline.run(open_jobs, unfinished, runner, beam_options, on_done)
+            write_shards(
+                open_jobs,
+                unfinished,
+                on_done,
+                runner=runner,
+                workers=workers,
+                beam_options=beam_options,
+            )
         return _finish(output, plan, jobs)
-
-
-def _check_runner(runner: str, workers: int | None, beam_options: Sequence[str]) -> None:
-    if workers is not None and workers < 1:
-        raise DataError(f"--workers must be at least 1, not {workers}")
-    if runner == LOCAL:
-        if beam_options:
-            raise DataError("--beam_options need a Beam runner: add --runner=DirectRunner")
-        return
-    if workers is not None:
-        raise DataError(
-            "--workers is for the local pool; a Beam runner has options of its own, for example "
-            "--beam_options=--direct_num_workers=4"
-        )
-    if importlib.util.find_spec("apache_beam") is None:
-        raise DataError(
-            f"--runner={runner} needs Apache Beam: pip install hares-tf[beam]; without it, "
-            "--runner=local uses the cores of this machine"
-        )
 
 
 def _refuse_foreign(output: Path) -> None:

@@ -148,15 +148,15 @@ def audioset_source(
     root = Path(os.path.abspath(audio))
     if not root.is_dir():
         raise DataError(f"{audio}: there is no such folder")
-    listed: dict[str, audioset._Segment] = {}
+    listed: dict[str, audioset.Segment] = {}
     with as_data_errors():
-        tags = audioset._tag_names(table)
+        tags = audioset.tag_names(table)
         for path in lists:
-            for video, segment in audioset._segments(path, "train", tags):
+            for video, segment in audioset.read_segments(path, "train", tags):
                 if video in listed:
                     raise DataError(f"{path} lists {video} again; it is in the lists already")
                 listed[video] = segment
-        sounds, surplus = audioset._match(root, listed)
+        sounds, surplus = audioset.match_sounds(root, listed)
     if not sounds:
         example = next(iter(listed), "YTID")
         raise DataError(

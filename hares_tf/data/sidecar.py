@@ -21,7 +21,7 @@ SIDECAR, OFFSETS = "clips.json", "offsets.npy"
 SHARD_PATTERN = "clips.tfrecord-*-of-*"
 SCHEMA = 1
 ENCODING = "int16 little-endian"
-# A record: its length (8 bytes), the length's checksum (4), the data, theirs (4).
+# Around a record's data: its length (8 bytes) and the length's checksum (4), the data's (4).
 FRAME_BYTES = 16
 _SHOWN = 5
 

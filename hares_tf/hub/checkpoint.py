@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.files import sha256_file
+from hares_tf.hub.arrays import fitted, read_npz
 from hares_tf.hub.classifier import Classifier
 from hares_tf.hub.errors import HubError
-from hares_tf.hub.haiku import _fitted, _read_npz
 from hares_tf.models.errors import ModelError
 from hares_tf.models.registry import get_spec
 from hares_tf.models.variable_names import named_variables
@@ -164,7 +164,7 @@ def load_classifier(checkpoint: Checkpoint, embedding_size: int) -> Classifier |
 def _assign(variables: dict, checkpoint: Checkpoint, prefix: str) -> None:
     arrays = {name: a for name, a in checkpoint.arrays.items() if name.startswith(prefix)}
     origin = f"{checkpoint.path} (run of {checkpoint.run.model})"
-    fitting = _fitted(arrays, variables, origin)
+    fitting = fitted(arrays, variables, origin)
     for name, variable in variables.items():
         variable.assign(fitting[name])
 
@@ -243,7 +243,7 @@ def _best_step(run: Run) -> int:
 def _read(run: Run, path: Path) -> Checkpoint:
     if not zipfile.is_zipfile(path):
         raise HubError(f"{path} is damaged or incomplete: it is no .npz file")
-    arrays = _read_npz(os.fspath(path))
+    arrays = read_npz(os.fspath(path))
     metadata = _metadata(arrays, path)
     kept = {name: a for name, a in arrays.items() if name.startswith(("encoder/", "head/"))}
     return Checkpoint(run, path, metadata["step"], kept)

@@ -1,7 +1,12 @@
 """The one convolution primitive of the package: grouped, channels last, SAME padding."""
 
+import contextlib
+import contextvars
+
 import keras
 from keras import ops
+
+_for_accelerator = contextvars.ContextVar("for_accelerator", default=False)
 
 
 def grouped_conv2d(x, kernel, bias, strides=(1, 1), training=False):
@@ -46,6 +51,16 @@ def _tensorflow_conv2d(x, kernel, bias, strides, training):
     return tf.nn.bias_add(y, bias) if y.dtype.size >= 4 else y + bias
 
 
+@contextlib.contextmanager
+def for_an_accelerator():
+    """Within it, functions are traced as on an accelerator, whatever devices are present here."""
+    token = _for_accelerator.set(True)
+    try:
+        yield
+    finally:
+        _for_accelerator.reset(token)
+
+
 def accelerator_present():
     """Whether TensorFlow sees a device other than CPUs, that is, one on which models train.
 
@@ -54,4 +69,6 @@ def accelerator_present():
     """
     import tensorflow as tf
 
+    if _for_accelerator.get():
+        return True
     return any(device.device_type != "CPU" for device in tf.config.list_logical_devices())

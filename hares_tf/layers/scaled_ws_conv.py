@@ -1,7 +1,7 @@
 """Convolution with scaled weight standardisation."""
 
 import contextlib
-import threading
+import contextvars
 
 import keras
 from keras import ops
@@ -13,7 +13,7 @@ from hares_tf.layers.grouped_convolution import grouped_conv2d
 VARIANCE_FLOOR = 1e-4
 
 # Of this thread, since each replica of a strategy traces the same layers in a thread of its own.
-_given = threading.local()
+_given = contextvars.ContextVar("given_kernels", default={})  # noqa: B039, never changed
 
 
 @contextlib.contextmanager
@@ -26,12 +26,11 @@ def given_kernels(kernels):
     Args:
         kernels: `[(layer, effective kernel), ...]`; other layers go on as ever.
     """
-    before = getattr(_given, "kernels", {})
-    _given.kernels = {id(layer): kernel for layer, kernel in kernels}
+    token = _given.set({id(layer): kernel for layer, kernel in kernels})
     try:
         yield
     finally:
-        _given.kernels = before
+        _given.reset(token)
 
 
 @keras.saving.register_keras_serializable(package="hares_tf")
@@ -103,7 +102,7 @@ class ScaledWSConv2D(keras.layers.Layer):
         return centred * (scale * ops.convert_to_tensor(self.gain) * self.input_scale)
 
     def call(self, x, training=None):
-        kernel = getattr(_given, "kernels", {}).get(id(self))
+        kernel = _given.get().get(id(self))
         if kernel is None:
             kernel = self.effective_kernel()
         kernel = ops.cast(kernel, self.compute_dtype)

@@ -107,14 +107,13 @@ def _main(values: flags.FlagValues, overrides: Sequence[str]) -> int:
     for name in ("data", "workdir"):
         if not values[name].value:
             raise PretrainError(f"give --{name}")
-    if values.labels and config.objective.name == "simclr":
-        raise PretrainError("SimCLR takes no --labels")
 
     with quiet_import():
         import keras
         import tensorflow as tf
 
         from hares_tf.data.folder_cache import prepared
+        from hares_tf.pretrain.learner import make_objective
         from hares_tf.pretrain.numerics import fix_threads
         from hares_tf.pretrain.strategy import make_strategy
         from hares_tf.pretrain.trainer import pretrain
@@ -123,6 +122,8 @@ def _main(values: flags.FlagValues, overrides: Sequence[str]) -> int:
         raise PretrainError(
             f"training is TensorFlow's; KERAS_BACKEND is {keras.backend.backend()!r}: unset it"
         )
+    if values.labels and not make_objective(config).needs_labels:
+        raise PretrainError(f"{config.objective.name} takes no --labels")
     if values.exact_resume:
         fix_threads()
     for device in tf.config.list_physical_devices("GPU"):

@@ -66,10 +66,10 @@ def dry_run(config, data, strategy) -> list[str]:
         f"on each of {replicas} replica(s): {per_replica:,} clips in {views} view(s) of "
         f"{config.crops.seconds:g} s"
         + (f", in chunks of {config.chunk} views" if config.chunk else ""),
-        f"memory of a replica, roughly {gigabytes:.1f} GiB (parameters, gradients and "
+        f"memory of a replica, roughly {gigabytes:.3g} GiB (parameters, gradients and "
         f"Adam's moments {total * 16 / 2**30:.2f} GiB; activations "
         f"{activations / 2**20:.1f} MiB a clip by what TensorFlow keeps; XLA needs much less)",
-        f"operations of a step on a replica: {flops / 1e9:,.0f} GFLOP",
+        f"operations of a step on a replica: {_three_digits(flops / 1e9)} GFLOP",
         f"this device multiplies matrices at {peak / 1e9:,.0f} GFLOP/s; at {_EFFICIENCY:.0%} of "
         f"that a step takes {seconds:,.2f} s and the run {_in_words(seconds * config.steps)}",
     ]
@@ -118,6 +118,10 @@ def _matmul_peak(precision: str) -> float:
         float(multiply(matrix))
         best = min(best, time.perf_counter() - started)
     return 2 * _MATRIX**3 / best
+
+
+def _three_digits(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _in_words(seconds: float) -> str:

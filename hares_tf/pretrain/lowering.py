@@ -8,14 +8,12 @@ The step is lowered with the kernels of the CPU, since plain TensorFlow has none
 refuse the same operations and write down no custom calls of their own for what is used here.
 """
 
-import contextlib
 import re
-from unittest import mock
 
 import tensorflow as tf
 from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
-from hares_tf.layers import grouped_convolution
+from hares_tf.layers.grouped_convolution import for_an_accelerator
 from hares_tf.pretrain.errors import PretrainError
 from hares_tf.pretrain.learner import Learner
 from hares_tf.pretrain.step import training_step
@@ -136,12 +134,5 @@ def step_stablehlo(learner: Learner, config, clips_per_replica: int, replicas: i
             context=context,
         )
 
-    with _as_on_an_accelerator():
+    with for_an_accelerator():
         return lower(step, tf.TensorSpec([], tf.int32), *batch.values())
-
-
-@contextlib.contextmanager
-def _as_on_an_accelerator():
-    """Grouped convolutions in their native form, whatever devices are present here."""
-    with mock.patch.object(grouped_convolution, "accelerator_present", lambda: True):
-        yield

@@ -28,12 +28,14 @@ def make_record(config, clips, strategy, exact_resume: bool) -> dict:
     """
     import tensorflow as tf
 
+    from hares_tf.pretrain.learner import make_objective
+
     return {
         "schema": SCHEMA,
         "model": config.model.name,
         "objective": config.objective.name,
         "config": json.loads(json.dumps(config.to_dict())),
-        "label_names": list(clips.label_names) if config.objective.name == "classification" else [],
+        "label_names": list(clips.label_names) if make_objective(config).needs_labels else [],
         "data": {
             "name": clips.name,
             "n_clips": clips.n_clips,

@@ -65,6 +65,26 @@ def write_table(path, rows):
         csv.writer(file).writerows(rows)
 
 
+def test_a_librispeech_tree(tmp_path):
+    """Parts, readers and chapters as folders, long FLAC files, transcripts and tables between."""
+    root = tmp_path / "LibriSpeech"
+    written = {}
+    for reader, chapter in ((19, 198), (19, 227), (26, 495)):
+        folder = root / f"train-clean-100/{reader}/{chapter}"
+        for number in range(2):
+            name = f"{reader}-{chapter}-{number:04d}"
+            file = folder / f"{name}.flac"
+            written[str(file.relative_to(root))] = wav(file, 1.5, seed=len(written))
+        (folder / f"{reader}-{chapter}.trans.txt").write_text(f"{name} CHAPTER ONE\n")
+    (root / "SPEAKERS.TXT").write_text(";ID |SEX| SUBSET\n19 | F | train-clean-100\n")
+    described = prepare(root, tmp_path / "clips", shards=2, workers=1)
+    clips = stored(tmp_path / "clips")
+    assert described["rejected"] == [] and described["label_names"] == []
+    assert clips.keys() == written.keys()
+    for name, samples in written.items():
+        np.testing.assert_array_equal(clips[name][0], samples)
+
+
 def test_round_trip(tmp_path):
     audio = tmp_path / "audio"
     written = {f"a/{i}.wav": wav(audio / f"a/{i}.wav", 0.2 + i / 50, seed=i) for i in range(9)}

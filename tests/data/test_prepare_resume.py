@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.data import command, local_pool, sidecar
+from hares_tf.data import command, sidecar, workers
 from hares_tf.data.errors import DataError
 from hares_tf.data.folder_cache import prepared
 from hares_tf.data.prepare import UNFINISHED, prepare
@@ -143,7 +143,7 @@ def test_only_what_is_lost_is_done_again(audio, alone, tmp_path, monkeypatch):
 
     folder = tmp_path / "clips"
     for number in range(1, SHARDS):  # after every shard but the last
-        monkeypatch.setattr(local_pool, "write_shard", fail(number))
+        monkeypatch.setattr(workers, "write_shard", fail(number))
         with pytest.raises(KeyboardInterrupt):
             prepare(audio, folder, shards=SHARDS, workers=1)
         assert len(list(folder.glob("clips.tfrecord-*"))) == number
@@ -152,7 +152,7 @@ def test_only_what_is_lost_is_done_again(audio, alone, tmp_path, monkeypatch):
     shards[1].unlink()
     os.truncate(shards[2], 1000)
     (folder / UNFINISHED / "3.json").write_text('{"plan"')  # a disk that failed
-    monkeypatch.setattr(local_pool, "write_shard", write_shard)
+    monkeypatch.setattr(workers, "write_shard", write_shard)
     prepare(audio, folder, shards=SHARDS, workers=1)
     kept = [shard for shard, time_ns in times.items() if shard.stat().st_mtime_ns == time_ns]
     assert kept == [shards[0], shards[4]]
@@ -165,7 +165,7 @@ def test_a_kill_between_the_description_and_the_end(audio, alone, tmp_path, monk
         with pytest.raises(KeyboardInterrupt):
             prepare(audio, tmp_path / "clips", shards=SHARDS, workers=1)
     assert sidecar.finished(tmp_path / "clips") and (tmp_path / "clips" / UNFINISHED).is_dir()
-    monkeypatch.setattr(local_pool, "write_shard", None)  # nothing is left to do
+    monkeypatch.setattr(workers, "write_shard", None)  # nothing is left to do
     prepare(audio, tmp_path / "clips", shards=SHARDS, workers=1)
     assert contents(tmp_path / "clips") == contents(alone)
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "clips").iterdir()}
@@ -199,7 +199,7 @@ def test_an_unfinished_other_plan_is_refused(audio, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(local_pool, "write_shard", stop)
+        patch.setattr(workers, "write_shard", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare(audio, tmp_path / "clips", shards=3, workers=1)
     with pytest.raises(DataError, match="shards: there 3, asked 2"):
@@ -285,7 +285,7 @@ def test_a_folder_of_audio_is_prepared_once(audio, alone, tmp_path, monkeypatch,
     folder = prepared(audio, cache=cache, progress="bar")
     assert folder.parent == cache / "prepared" and sidecar.verify(folder)["n_clips"] == 24
     assert "preparing 25 recordings" in capsys.readouterr().err
-    monkeypatch.setattr(local_pool, "write_shard", None)
+    monkeypatch.setattr(workers, "write_shard", None)
     assert prepared(audio, cache=cache, progress="bar") == folder
     assert capsys.readouterr().err == ""
     monkeypatch.undo()
@@ -348,13 +348,12 @@ class TestBeam:
         self, audio, alone, tmp_path, monkeypatch
     ):
         pytest.importorskip("apache_beam", reason=NO_BEAM)
-        from hares_tf.data import beam_pipeline
 
         def fail(job):
             raise DataError("there is no space left")
 
         with monkeypatch.context() as patch:
-            patch.setattr(beam_pipeline, "write_shard", fail)
+            patch.setattr(workers, "write_shard", fail)
             with pytest.raises(DataError, match=r"^there is no space left$"):
                 prepare(audio, tmp_path / "clips", shards=SHARDS, runner="FnApiRunner")
         prepare(audio, tmp_path / "clips", shards=SHARDS, runner="FnApiRunner")

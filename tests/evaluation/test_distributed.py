@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from hares_tf.evaluation import distributed, handle
-from hares_tf.evaluation.distributed import local_pool, shards
+from hares_tf.evaluation.distributed import phase, shards
 from hares_tf.evaluation.embedding import Item, embed_items
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.interface import Interface
@@ -187,7 +187,7 @@ def test_a_killed_worker_ends_the_run_with_a_sentence_and_the_next_completes(fol
 def test_nothing_missing_starts_no_process(folder, monkeypatch):
     evaluation = _evaluation(folder, n=60)
     assert _in_one_process(evaluation) == {}
-    monkeypatch.setattr(local_pool, "run", None)
+    monkeypatch.setattr(phase, "embed_on_workers", None)
     assert distributed.embed(evaluation.module, [evaluation]) == {"tones": {}}
 
 
@@ -204,7 +204,7 @@ def test_no_worker_outlives_its_parent(folder, ending, group):
     program = f"""
     import sys
     from pathlib import Path
-    from hares_tf.evaluation.distributed import local_pool, shards
+    from hares_tf.evaluation.distributed import shards, workers
     from hares_tf.evaluation.embedding import Item
     from hares_tf.evaluation.interface import Interface
     from hares_tf.evaluation.tasks.sound import FileSound
@@ -219,7 +219,7 @@ def test_no_worker_outlives_its_parent(folder, ending, group):
         }}
         target = shards.Target({HANDLE!r}, Plan("tiles", 0.05), here / "space", description)
         items = [Item(str(i), FileSound(str(here / f"recordings/{{i}}.wav"))) for i in range(60)]
-        local_pool.run([*shards.cut([(target, items)], 30)], 2, print)
+        workers.embed_on_workers([(target, items)], print, workers=2)
     """
     (folder / "main.py").write_text(textwrap.dedent(program))
     for name in ("slow", "note_pid"):
@@ -231,15 +231,17 @@ def test_no_worker_outlives_its_parent(folder, ending, group):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # Whoever runs the tests in the background has Ctrl-C ignored, and programs inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.getcwd()])},
     )
     try:
-        _until(lambda: len(list((folder / "pids").iterdir())) == 2, 20)
+        _until(lambda: len(list((folder / "pids").iterdir())) == 2, 90)
         pids = [int(path.name) for path in (folder / "pids").iterdir()]
         assert all(map(_runs, pids))
         (os.killpg if group else os.kill)(parent.pid, ending)
-        _until(lambda: not any(map(_runs, pids)), 5)
-        errors = parent.communicate(timeout=5)[1]
+        _until(lambda: not any(map(_runs, pids)), 15)
+        errors = parent.communicate(timeout=60)[1]
     finally:
         parent.kill()
     assert parent.returncode == -ending
@@ -409,7 +411,7 @@ class TestBeam:
 
     def test_a_store_that_workers_do_not_reach(self, folder, monkeypatch):
         pytest.importorskip("apache_beam", reason=NO_BEAM)
-        from hares_tf.evaluation.distributed import beam_pipeline
+        from hares_tf.jobs import beam_pipeline
 
         monkeypatch.setattr(beam_pipeline, "_run_pipeline", lambda *_: None)
         evaluation = _evaluation(folder)

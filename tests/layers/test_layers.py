@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from hares_tf import layers
+from hares_tf.layers.scaled_ws_conv import given_kernels
 
 
 def normal(*shape):
@@ -70,6 +71,22 @@ def test_a_large_mean_does_not_spoil_the_variance():
     conv.kernel.assign(kernel + 1000.0)
     # Adding 1000 rounds the kernel to steps of 6e-5; a one-pass variance would lose all digits.
     np.testing.assert_allclose(conv.effective_kernel(), expected, atol=2e-5)
+
+
+def test_given_kernels_replace_the_standardisation_within_their_block():
+    """Their gradients stop at them, and outside nothing has changed."""
+    layer = layers.ScaledWSConv2D(4, (3, 3))
+    other = layers.ScaledWSConv2D(4, (3, 3))
+    x = normal(2, 5, 6, 3)
+    usual, others = layer(x), other(x)
+    kernel = tf.Variable(normal(3, 3, 3, 4))
+    with tf.GradientTape() as tape, given_kernels([(layer, kernel)]):
+        given, unchanged = layer(x), other(x)
+    np.testing.assert_allclose(given, tf.nn.conv2d(x, kernel, 1, "SAME"), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(unchanged, others)
+    np.testing.assert_array_equal(layer(x), usual)
+    gradients = tape.gradient(given, [kernel, layer.kernel.value])
+    assert gradients[0] is not None and gradients[1] is None
 
 
 def test_standardisation_stays_in_float32_under_mixed_bfloat16():

@@ -1,6 +1,6 @@
 """Steps on several replicas: run by tests in processes of its own, because devices are fixed early.
 
-    python replica_program.py OUTPUT.npz OBJECTIVE REPLICAS [multi_worker]
+    python replica_program.py OUTPUT.npz OBJECTIVE REPLICAS [mirrored|cached|multi_worker]
 
 Crops, partners, ratios and residual masks of the global batch are the same however many replicas
 share it: replica r takes its rows. As partners stay within a replica, they are drawn within
@@ -84,7 +84,8 @@ def main(output, objective, replicas, kind="mirrored"):
     def step(batch, draws):
         def run(batch, draws):
             context = tf.distribute.get_replica_context()
-            metrics, ranking = apply_step(learner, batch, draws, context)
+            chunk = local * views // 2 if kind == "cached" else 0
+            metrics, ranking = apply_step(learner, batch, draws, context, chunk)
             return metrics, ranking
 
         metrics, ranking = strategy.run(run, (batch, draws))

@@ -52,17 +52,49 @@ def finish(process):
     assert process.returncode == 0, errors[-3000:]
 
 
+@pytest.fixture(scope="module")
+def mirrored(labelled_clips, tmp_path_factory):
+    """A whole run on two replicas."""
+    workdir = tmp_path_factory.mktemp("mirrored")
+    finish(start(labelled_clips, workdir, "mirrored"))
+    return workdir
+
+
+def assert_equal_runs(one, other):
+    """All that two runs say of their steps; threads add up in varying order."""
+    assert len(one) == len(other)
+    for mine, yours in zip(one, other, strict=True):
+        assert mine["step"] == yours["step"]
+        for name in ("loss", "gradient_norm", "mean_average_precision"):
+            assert mine[name] == pytest.approx(yours[name], rel=1e-3), (name, mine["step"])
+
+
 @pytest.mark.slow
-def test_classification_on_two_mirrored_replicas(labelled_clips, tmp_path):
-    finish(start(labelled_clips, tmp_path, "mirrored"))
-    record = read_record(tmp_path)
+def test_classification_on_two_mirrored_replicas(mirrored, labelled_clips):
+    record = read_record(mirrored)
     assert record["environment"]["replicas"] == 2
     assert record["label_names"] == list(open_clips(labelled_clips).label_names) == ["high", "low"]
-    metrics = read_metrics(tmp_path)
+    metrics = read_metrics(mirrored)
     assert [line["step"] for line in metrics] == list(range(1, 7))
     assert all(0.0 < line["mean_average_precision"] <= 1.0 for line in metrics)
     # Two classes and gains of 0: the first losses are near that of a guess.
     assert metrics[0]["loss"] == pytest.approx(np.log(2), abs=0.3)
+
+
+@pytest.mark.slow
+def test_a_mirrored_run_goes_on_from_its_checkpoint(mirrored, labelled_clips, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    for name in ("run.json", "metrics.jsonl", "checkpoints/step-00000004.npz"):
+        (tmp_path / name).write_bytes((mirrored / name).read_bytes())
+    finish(start(labelled_clips, tmp_path, "mirrored"))
+    assert_equal_runs(read_metrics(tmp_path), read_metrics(mirrored))
+
+
+@pytest.mark.slow
+def test_gradient_caching_changes_nothing_of_a_mirrored_run(mirrored, labelled_clips, tmp_path):
+    """In the compiled loop, as on a machine with several accelerators."""
+    finish(start(labelled_clips, tmp_path, "cached"))
+    assert_equal_runs(read_metrics(tmp_path), read_metrics(mirrored))
 
 
 @pytest.mark.slow
@@ -82,7 +114,10 @@ def test_two_workers_train_one_model(labelled_clips, tmp_path):
     for process in processes:
         finish(process)
     # Written by one of them only.
-    assert [line["step"] for line in read_metrics(tmp_path)] == list(range(1, 7))
+    lines = read_metrics(tmp_path)
+    assert [line["step"] for line in lines if "loss" in line] == list(range(1, 7))
+    # The chief alone examines the encoder, while the others wait for it in the next step.
+    assert [line["step"] for line in lines if "probe/mean" in line] == [2, 4, 6]
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
         "step-00000004.npz",

@@ -77,6 +77,15 @@ def test_four_replicas_equal_one_device(runs):
     assert_equal_steps(load(folder / "1.npz"), load(folder / "4.npz"))
 
 
+def test_gradient_caching_on_replicas_equals_one_device(runs):
+    """Two chunks on each of four replicas, whose negatives come from all of them."""
+    objective, folder = runs
+    if objective == "classification":
+        pytest.skip("one view of two clips is no more than a chunk")
+    finish([start(folder / "cached.npz", objective, 4, "cached")])
+    assert_equal_steps(load(folder / "1.npz"), load(folder / "cached.npz"))
+
+
 def test_the_comparison_notices_a_wrong_scale(runs):
     """Gradients that are a mean over the replicas instead of a sum are far beyond the tolerance."""
     _, folder = runs

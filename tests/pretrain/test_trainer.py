@@ -163,6 +163,42 @@ def test_a_killed_run_ends_with_the_same_bits(killed, clips, tmp_path):
 
 
 @pytest.mark.slow
+def test_kills_at_any_moment_change_nothing(clips, tmp_path):
+    """Saves, log lines and projector embeddings after every step: kills fall into them."""
+    settings = (
+        "--exact_resume",
+        *(f"--config.{name}" for name in ("steps=100", "steps_per_call=1", "checkpoint_every=1")),
+        "--config.projector_clips=5",
+    )
+    random = np.random.default_rng(0)
+    often, whole = tmp_path / "often", tmp_path / "whole"
+    kills = 0
+    for least in (1, 15, 30, 45):
+        process = command(clips, often, *settings)
+        while max(Checkpoints(often / "checkpoints").steps(), default=0) < least:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        time.sleep(random.uniform(0, 0.2))
+        process.kill()
+        process.communicate()
+        kills += process.returncode == -signal.SIGKILL
+    for workdir in (often, whole):
+        process = command(clips, workdir, *settings)
+        output = process.communicate(timeout=600)
+        assert process.returncode == 0, output
+    assert kills == 4
+    resumed, uninterrupted = arrays(often, 100), arrays(whole, 100)
+    for name, value in uninterrupted.items():
+        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+    steps = [[line["step"] for line in read_metrics(folder)] for folder in (often, whole)]
+    assert steps[0] == steps[1] == list(range(1, 101))
+    # Nothing half-written stays behind.
+    assert sorted(p.name for p in often.rglob("*.npz")) == sorted(
+        p.name for p in whole.rglob("*.npz")
+    )
+
+
+@pytest.mark.slow
 def test_without_exactness_a_resumed_run_agrees_to_a_tolerance(finished, clips, tmp_path):
     """Its first steps come from the checkpoint of another run: only rounding may differ."""
     workdir = tmp_path / "resumed"

@@ -1,26 +1,18 @@
 """The embedding phase of several tasks, handed out to workers."""
 
-import importlib.util
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hares_tf.evaluation.distributed import local_pool
-from hares_tf.evaluation.distributed.shards import (
-    SHARD_ITEMS,
-    Shard,
-    Target,
-    cut,
-    handle_for_workers,
-    shard_size,
-)
+from hares_tf.evaluation.distributed.shards import Shard, Target, handle_for_workers
+from hares_tf.evaluation.distributed.workers import embed_on_workers
 from hares_tf.evaluation.embedding import Item
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.prepared import Selection
 from hares_tf.evaluation.progress import Progress
 from hares_tf.hub import loader
-
-LOCAL = "local"
+from hares_tf.jobs.choices import LOCAL, check_choices
+from hares_tf.jobs.errors import JobError
 
 
 def embed(
@@ -54,7 +46,10 @@ def embed(
     Raises:
         EvaluationError, HubError: something the user can fix; what was embedded is kept.
     """
-    _check_choices(runner, workers, beam_options)
+    try:
+        check_choices(runner, workers, beam_options)
+    except JobError as error:
+        raise EvaluationError(str(error)) from error
     jobs, wanted = _missing(module, evaluations)
     total = sum(len(items) for _, items in jobs)
     failed: dict[Path, dict[str, str]] = {}
@@ -67,35 +62,10 @@ def embed(
                 failed.setdefault(shard.target.directory, {}).update(failures)
                 bar.update(len(shard.items))
 
-            if runner == LOCAL:
-                workers = workers or local_pool.default_workers()
-                local_pool.run([*cut(jobs, shard_size(total, workers))], workers, on_done)
-            else:
-                from hares_tf.evaluation.distributed import beam_pipeline
-
-                store = jobs[0][0].directory.parent
-                shards = [*cut(jobs, SHARD_ITEMS)]
-                beam_pipeline.run(shards, store, runner, beam_options, on_done)
+            embed_on_workers(
+                jobs, on_done, runner=runner, workers=workers, beam_options=beam_options
+            )
     return _by_clip(evaluations, wanted, failed)
-
-
-def _check_choices(runner: str, workers: int | None, beam_options: Sequence[str]) -> None:
-    if workers is not None and workers < 1:
-        raise EvaluationError(f"--workers must be at least 1, not {workers}")
-    if runner == LOCAL:
-        if beam_options:
-            raise EvaluationError("--beam_options need a Beam runner: add --runner=DirectRunner")
-        return
-    if workers is not None:
-        raise EvaluationError(
-            "--workers is for the local pool; a Beam runner has options of its own, for example "
-            "--beam_options=--direct_num_workers=4"
-        )
-    if importlib.util.find_spec("apache_beam") is None:
-        raise EvaluationError(
-            f"--runner={runner} needs Apache Beam: pip install hares-tf[beam]; without it, "
-            "--runner=local uses the cores of this machine"
-        )
 
 
 def _missing(

@@ -72,27 +72,29 @@ _REST = re.compile(r"(?:_[^_].*)?")
 _START = re.compile(r"_(\d+(?:\.\d+)?)(?=_|$)")
 
 
-class _Segment(NamedTuple):
+class Segment(NamedTuple):
+    """What a list says of a video."""
+
     start: float  # seconds
     tags: tuple[str, ...]
     part: str
 
 
 def _read(places: Places) -> Manifest:
-    names = _tag_names(_table(places, "class_labels_indices.csv"))
+    names = tag_names(_table(places, "class_labels_indices.csv"))
     labels = Labels.tags(names.values())
-    segments: dict[str, _Segment] = {}
+    segments: dict[str, Segment] = {}
     notes: list[str] = []
     for part, name, rows in LISTS:
         path, before = _table(places, name), len(segments)
-        for video, segment in _segments(path, part, names):
+        for video, segment in read_segments(path, part, names):
             if video in segments:
                 raise EvaluationError(f"{path} lists {video} again; it is in the lists already")
             segments[video] = segment
         if len(segments) - before != rows:
             notes.append(f"{name} has {len(segments) - before:,} rows, not {rows:,}.")
     root = _root(_table(places, "eval_segments.csv"))
-    sounds, surplus = _match(root, segments)
+    sounds, surplus = match_sounds(root, segments)
     clips = tuple(
         Clip(video, sounds[video], segment.tags, segment.part)
         for video, segment in segments.items()
@@ -129,7 +131,7 @@ def _root(table: Path) -> Path:
     return table.parent.parent if table.parent.name in ("csv", "metadata") else table.parent
 
 
-def _tag_names(path: Path) -> dict[str, str]:
+def tag_names(path: Path) -> dict[str, str]:
     """Machine id -> name of every tag, in the published order."""
     names: dict[str, str] = {}
     for number, row in read_table(path, ("index", "mid", "display_name")):
@@ -143,7 +145,7 @@ def _tag_names(path: Path) -> dict[str, str]:
     return names
 
 
-def _segments(path: Path, part: str, names: Mapping[str, str]) -> Iterator[tuple[str, _Segment]]:
+def read_segments(path: Path, part: str, names: Mapping[str, str]) -> Iterator[tuple[str, Segment]]:
     """(id of the video, segment) of every row of a list."""
     # Most rows share their tags with many others: one tuple for all of them.
     known: dict[str, tuple[str, ...]] = {}
@@ -161,7 +163,7 @@ def _segments(path: Path, part: str, names: Mapping[str, str]) -> Iterator[tuple
                 video, start, _, mids = row
                 if mids not in known:
                     known[mids] = _tags(mids, names, where)
-                yield video, _Segment(_seconds(start, where), known[mids], part)
+                yield video, Segment(_seconds(start, where), known[mids], part)
     except OSError as error:
         raise EvaluationError(f"cannot read {path} ({error.strerror})") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -182,7 +184,7 @@ def _seconds(cell: str, where: str) -> float:
         raise EvaluationError(f"{where}: the start {cell!r} is no number") from error
 
 
-def _match(root: Path, segments: Mapping[str, _Segment]) -> tuple[dict[str, Sound], int]:
+def match_sounds(root: Path, segments: Mapping[str, Segment]) -> tuple[dict[str, Sound], int]:
     """The sound of every segment that is there, and how many fitting names were left over."""
     found: dict[str, Sound] = {}
     surplus = 0
@@ -198,7 +200,7 @@ def _match(root: Path, segments: Mapping[str, _Segment]) -> tuple[dict[str, Soun
     return found, surplus
 
 
-def _video(text: str, segments: Mapping[str, _Segment]) -> tuple[str, str]:
+def _video(text: str, segments: Mapping[str, Segment]) -> tuple[str, str]:
     """The listed id that a file's stem begins with, after a possible `Y`, and what follows it.
 
     ("", "") if there is none. Only the lists tell a `Y` that was put before an id from an id that
@@ -220,7 +222,7 @@ def _same_start(rest: str, start: float) -> bool:
     return abs(value - start) < 0.01 or abs(value / 1000 - start) < 0.01
 
 
-def _attrition(segments: Mapping[str, _Segment], sounds: Mapping[str, Sound]) -> list[str]:
+def _attrition(segments: Mapping[str, Segment], sounds: Mapping[str, Sound]) -> list[str]:
     listed = Counter(segment.part for segment in segments.values())
     there = Counter(segments[video].part for video in sounds)
     return [

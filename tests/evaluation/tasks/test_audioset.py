@@ -246,7 +246,7 @@ def test_absent_data(copy):
 
 def test_published_tags(shared_dir, copy):
     published = shared_dir / "metadata/audioset/class_labels_indices.csv"
-    names = audioset._tag_names(published)
+    names = audioset.tag_names(published)
     assert len(names) == 527 == len(set(names.values()))
     assert list(names.items())[1] == ("/m/05zppz", "Male speech, man speaking")
 

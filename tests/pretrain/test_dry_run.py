@@ -1,0 +1,66 @@
+"""What `--dry_run` says, against what is known."""
+
+import re
+
+import micro
+import pytest
+import tensorflow as tf
+from test_trainer import clips  # noqa: F401, a fixture
+
+from hares_tf.pretrain import PretrainError
+from hares_tf.pretrain.dry_run import dry_run
+
+STRATEGY = tf.distribute.get_strategy()
+
+
+def said(pattern, lines):
+    """The number that stands in front of or behind something."""
+    (number,) = re.findall(pattern.replace("NUMBER", r"([\d,.]+)"), " | ".join(lines))
+    return float(number.replace(",", ""))
+
+
+def test_sizes_are_those_of_the_run(clips):  # noqa: F811
+    config = micro.get_config()
+    lines = dry_run(config, clips, STRATEGY)
+    learner = micro.awake_learner(config)
+    assert said("NUMBER parameters, ", lines) == learner.encoder.count_params()
+    assert said("NUMBER more in the head", lines) == learner.head.count_params()
+    assert said("NUMBER clips, ", lines) == 24
+    assert said("NUMBER epochs", lines) == config.steps * config.batch / 24
+
+
+def test_operations_are_those_of_products(clips):  # noqa: F811
+    """Three times the forward pass, of which a wide projector is nearly all."""
+    config = micro.get_config()
+    config.objective.update({"hidden": 4096, "layers": 2, "size": 128})
+    lines = dry_run(config, clips, STRATEGY)
+    head = 2 * (24 * 4096 + 4096 * 4096 + 4096 * 128)
+    # Two views; the embedding's gradient is all that the first layer need not compute.
+    expected = 3 * 2 * config.batch * head / 1e9
+    # Adam makes some tens of operations of each of 17 million parameters.
+    assert said("replica: NUMBER GFLOP", lines) == pytest.approx(expected, rel=0.25)
+    config.batch *= 2
+    assert said("replica: NUMBER GFLOP", dry_run(config, clips, STRATEGY)) == pytest.approx(
+        2 * said("replica: NUMBER GFLOP", lines), rel=0.01
+    )
+
+
+def test_chunks_save_activations_and_cost_a_forward_pass(clips):  # noqa: F811
+    config = micro.get_config()
+    whole = dry_run(config, clips, STRATEGY)
+    config.chunk = 2
+    chunked = dry_run(config, clips, STRATEGY)
+    assert any("in chunks of 2 views" in line for line in chunked)
+    operations = [said("replica: NUMBER GFLOP", lines) for lines in (whole, chunked)]
+    assert operations[1] / operations[0] == pytest.approx(4 / 3, rel=0.02)
+    # One clip's two views at a time instead of eight clips'.
+    memory = [said("roughly NUMBER GiB", lines) for lines in (whole, chunked)]
+    state = said("moments NUMBER GiB", whole)
+    assert memory[0] - state == pytest.approx(8 * (memory[1] - state), rel=0.3)
+
+
+def test_what_a_run_would_refuse_is_refused(clips):  # noqa: F811
+    config = micro.get_config()
+    config.chunk = 5
+    with pytest.raises(PretrainError, match="chunk=5"):
+        dry_run(config, clips, STRATEGY)
