@@ -38,13 +38,13 @@ $(BENCH_READY): $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
-# Recordings that the pretraining of the demonstration learns from: training clips of these tasks.
-DEMO_TASKS := audioset birdsong tut18 speech_commands_v2 voxforge nsynth_pitch magnatagatune
-
 $(TPU_READY): benchmarks/tpu/requirements.txt
 	$(PYTHON) -m venv $(TPU_VENV)
 	$(TPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
+
+# Recordings that the pretraining of the demonstration learns from: training clips of these tasks.
+DEMO_TASKS := audioset birdsong tut18 speech_commands_v2 voxforge nsynth_pitch magnatagatune
 
 demo: export HARES_CACHE_DIR = $(DEMO)/cache
 demo: $(READY)
@@ -82,6 +82,7 @@ bench: $(BENCH_READY)
 	$(BIN)/python benchmarks/speed/store.py
 	$(BIN)/python benchmarks/speed/input_pipeline.py
 	$(BIN)/python benchmarks/speed/training_step.py
+	$(BIN)/python benchmarks/speed/training_run.py
 	$(BIN)/python benchmarks/speed/heads.py
 	$(BIN)/python benchmarks/speed/fast_protocol.py
 	$(BIN)/python benchmarks/speed/memory.py
