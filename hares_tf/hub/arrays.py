@@ -42,10 +42,10 @@ def read_npz(path):
             f"encrypted; pickled objects are never loaded."
         ) from error
     if twice:
-        raise HubError(f"{path} holds more than one array of these names: {_listed(twice)}.")
+        raise HubError(f"{path} holds more than one array of these names: {listed(twice)}.")
     not_arrays = [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]
     if not_arrays:
-        raise HubError(f"{path} holds files that are no arrays: {_listed(not_arrays)}.")
+        raise HubError(f"{path} holds files that are no arrays: {listed(not_arrays)}.")
     return arrays
 
 
@@ -59,7 +59,7 @@ def fitted(arrays, variables, origin):
 
     def report(what, names):
         if names:
-            problems.append(f"{len(names)} {what}: {_listed(names)}")
+            problems.append(f"{len(names)} {what}: {listed(names)}")
 
     report("missing", [name for name in variables if name not in arrays])
     report("unknown", [name for name in arrays if name not in variables])
@@ -111,7 +111,8 @@ def reason(error):
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__
 
 
-def _listed(names):
+def listed(names):
+    """The names for a message, only the first of many."""
     rest = len(names) - _NAMES_LISTED
-    listed = ", ".join(names[:_NAMES_LISTED])
-    return f"{listed} and {rest} more" if rest > 0 else listed
+    text = ", ".join(names[:_NAMES_LISTED])
+    return f"{text} and {rest} more" if rest > 0 else text

@@ -1,16 +1,11 @@
 """Checkpoints of pretraining runs: which one, what it holds, whether it fits its model.
 
-WORKDIR/run.json                         what was trained, on what, with what
-WORKDIR/checkpoints/step-00001000.npz    one array per variable, and `metadata` (JSON as text)
-WORKDIR/checkpoints/best.json            which step was best
-
-Of the arrays `encoder/...` (see `models.variable_names`) and, of classifiers, `head/logits/...`
-are used here. Nothing is ever unpickled.
+`models.run_files` names the files. Of the arrays `encoder/...` (see `models.variable_names`) and,
+of classifiers, `head/logits/...` are used here. Nothing is ever unpickled.
 """
 
 import json
 import os
-import re
 import sys
 import zipfile
 from collections.abc import Callable
@@ -25,17 +20,13 @@ from hares_tf.hub.classifier import Classifier
 from hares_tf.hub.errors import HubError
 from hares_tf.models.errors import ModelError
 from hares_tf.models.registry import get_spec
+from hares_tf.models.run_files import BEST as BEST_FILE
+from hares_tf.models.run_files import CHECKPOINTS, RUN, SCHEMA, step_of
 from hares_tf.models.variable_names import named_variables
 
-RUN_NAME = "run.json"
-FOLDER_NAME = "checkpoints"
-BEST_NAME = "best.json"
-#: Of `run.json` and of the checkpoints' metadata.
-SCHEMA = 1
 #: The value of `step` that asks for what `best.json` names.
 BEST = "best"
 CLASSIFICATION = "classification"
-_FILE_NAME = re.compile(r"step-(\d+)\.npz")
 _WORDS = {str: "text", list: "list", dict: "JSON object"}
 
 
@@ -175,9 +166,9 @@ def read_run(folder: Path) -> Run:
     Raises:
         HubError: there is none, or it does not say what it should.
     """
-    path = folder / RUN_NAME
+    path = folder / RUN
     if not path.is_file():
-        raise HubError(f"{folder} holds no {RUN_NAME}: name the folder of a run of hares-pretrain")
+        raise HubError(f"{folder} holds no {RUN}: name the folder of a run of hares-pretrain")
     said = _read_json(path)
 
     def part(name: str, kind: type, default=None):
@@ -212,26 +203,27 @@ def _folder_of(file: Path) -> Path:
     """The folder of the run that a checkpoint file lies in."""
     folders = [file.absolute().parent, file.absolute().parent.parent]
     for folder in folders:
-        if (folder / RUN_NAME).is_file():
+        if (folder / RUN).is_file():
             return folder
     raise HubError(
-        f"{file} lies in no run's folder ({RUN_NAME} is neither beside it nor one level above), so "
+        f"{file} lies in no run's folder ({RUN} is neither beside it nor one level above), so "
         "nothing says which model its weights are of"
     )
 
 
 def _steps(run: Run) -> dict[int, Path]:
     """Files by step; at least one."""
-    folder = run.folder / FOLDER_NAME
+    folder = run.folder / CHECKPOINTS
     entries = folder.iterdir() if folder.is_dir() else ()
-    steps = {int(m[1]): path for path in entries if (m := _FILE_NAME.fullmatch(path.name))}
+    numbered = ((step_of(path.name), path) for path in entries)
+    steps = {step: path for step, path in numbered if step is not None}
     if not steps:
-        raise HubError(f"{run.folder} holds no checkpoint ({FOLDER_NAME}/step-*.npz) yet")
+        raise HubError(f"{run.folder} holds no checkpoint ({CHECKPOINTS}/step-*.npz) yet")
     return steps
 
 
 def _best_step(run: Run) -> int:
-    path = run.folder / FOLDER_NAME / BEST_NAME
+    path = run.folder / CHECKPOINTS / BEST_FILE
     if not path.is_file():
         raise HubError(f"there is no {path}: the run has chosen no best checkpoint; give a number")
     step = _read_json(path).get("step")

@@ -6,18 +6,14 @@ or damaged is recognised when it is read.
 
 import json
 import os
-import re
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from hares_tf.files import atomic_file
+from hares_tf.models.run_files import BEST, SCHEMA, checkpoint_name, step_of
 from hares_tf.pretrain.errors import PretrainError
-
-SCHEMA = 1
-_NAME = re.compile(r"step-(\d{8,})\.npz")
-_BEST = "best.json"
 
 
 class Checkpoints:
@@ -36,12 +32,12 @@ class Checkpoints:
         """Steps of which there is a checkpoint, ascending."""
         if not self.folder.is_dir():
             return []
-        matches = (_NAME.fullmatch(path.name) for path in self.folder.iterdir())
-        return sorted(int(match[1]) for match in matches if match)
+        steps = (step_of(path.name) for path in self.folder.iterdir())
+        return sorted(step for step in steps if step is not None)
 
     def path(self, step: int) -> Path:
         """Where the checkpoint of `step` is or would be."""
-        return self.folder / f"step-{step:08d}.npz"
+        return self.folder / checkpoint_name(step)
 
     def clean(self) -> None:
         """Removes what killed processes have left half written."""
@@ -98,20 +94,18 @@ class Checkpoints:
     def best(self) -> dict | None:
         """`{"step", "by", "value"}` of the best checkpoint; None if none was judged."""
         try:
-            return json.loads((self.folder / _BEST).read_text(encoding="utf-8"))
+            return json.loads((self.folder / BEST).read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise PretrainError(
-                f"{self.folder / _BEST} is no JSON ({error}); delete it."
-            ) from error
+            raise PretrainError(f"{self.folder / BEST} is no JSON ({error}); delete it.") from error
 
     def judge(self, step: int, by: str, value: float) -> bool:
         """Remembers the checkpoint of `step` if its value is the highest so far."""
         best = self.best()
         if best is not None and best["value"] >= value:
             return False
-        with atomic_file(self.folder / _BEST) as temporary:
+        with atomic_file(self.folder / BEST) as temporary:
             text = json.dumps({"step": step, "by": by, "value": value})
             temporary.write_text(text + "\n", encoding="utf-8")
         return True

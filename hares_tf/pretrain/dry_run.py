@@ -6,9 +6,10 @@ import numpy as np
 import tensorflow as tf
 
 from hares_tf.data import open_clips
+from hares_tf.pretrain.draws import draw
 from hares_tf.pretrain.learner import Learner, create_learner
 from hares_tf.pretrain.loop import make_iterator
-from hares_tf.pretrain.step import training_step
+from hares_tf.pretrain.step import gradients_of
 from hares_tf.pretrain.trainer import check_batch
 
 #: Share of a device's matrix-multiplication peak that a training step is assumed to reach: the
@@ -82,8 +83,16 @@ def _per_clip(learner: Learner, config, classes: int) -> tuple[float, float]:
     batch = {"audio": tf.TensorSpec(shape, tf.int16)}
     if learner.objective.needs_labels:
         batch["labels"] = tf.TensorSpec([_TRACED_CLIPS, classes], tf.float32)
-    step = tf.function(lambda batch, number: training_step(learner, batch, number, seed=0)[0])
-    graph = step.get_concrete_function(batch, tf.TensorSpec([], tf.int32)).graph
+
+    @tf.function
+    def gradients(batch):
+        # Without the update, whose cost does not grow with the clips and is small.
+        context = tf.distribute.get_replica_context()
+        views, rates = learner.objective.views, learner.drop_rates
+        draws = draw(0, 0, 0, views=views, batch=_TRACED_CLIPS, drop_rates=rates)
+        return gradients_of(learner, batch, draws, context)[0]
+
+    graph = gradients.get_concrete_function(batch).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     options["output"] = "none"
     profile = tf.compat.v1.profiler.profile(graph, options=options)

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from hares_tf import __version__
 from hares_tf.files import atomic_file
+from hares_tf.models.run_files import RUN, SCHEMA
 from hares_tf.pretrain.config import HARMLESS
 from hares_tf.pretrain.errors import PretrainError
 from hares_tf.pretrain.strategy import hosts_of
-
-RUN = "run.json"
-SCHEMA = 1
 
 
 def make_record(config, clips, strategy, exact_resume: bool) -> dict:

@@ -12,6 +12,7 @@ from hares_tf.data import open_clips
 from hares_tf.data.clip_set import check_files
 from hares_tf.data.reader import explain
 from hares_tf.evaluation.progress import Progress
+from hares_tf.models.run_files import CHECKPOINTS
 from hares_tf.pretrain.checkpoints import Checkpoints
 from hares_tf.pretrain.errors import PretrainError
 from hares_tf.pretrain.interruption import only_process, stop_request
@@ -84,7 +85,7 @@ def pretrain(
     if begun is not None:
         check_resumable(begun, record, workdir)
 
-    checkpoints = Checkpoints(workdir / "checkpoints", config.keep)
+    checkpoints = Checkpoints(workdir / CHECKPOINTS, config.keep)
     if begun is None and checkpoints.steps():
         raise PretrainError(
             f"{workdir} holds checkpoints but no run.json that says of what; choose another."
