@@ -126,14 +126,18 @@ def _outcomes(folder: Path, jobs: Sequence, on_done: Callable) -> Iterator[None]
     def look() -> None:
         for path in folder.glob("[0-9]*.json"):
             if path.name in waiting:
-                outcome = json.loads(path.read_text(encoding="utf-8"))
-                on_done(waiting.pop(path.name), outcome)
+                on_done(waiting[path.name], json.loads(path.read_text(encoding="utf-8")))
+                del waiting[path.name]
 
     ended = threading.Event()
+    failures: list[BaseException] = []
 
     def keep_looking() -> None:
-        while not ended.wait(_SECONDS_BETWEEN_LOOKS):
-            look()
+        try:
+            while not ended.wait(_SECONDS_BETWEEN_LOOKS):
+                look()
+        except BaseException as error:  # said by the thread that waits for this one
+            failures.append(error)
 
     watcher = threading.Thread(target=keep_looking, daemon=True)
     watcher.start()
@@ -142,11 +146,13 @@ def _outcomes(folder: Path, jobs: Sequence, on_done: Callable) -> Iterator[None]
     finally:
         ended.set()
         watcher.join()
+    if failures:
+        raise failures[0]
     look()
     if (folder / _ERROR).exists():
         raise JobError((folder / _ERROR).read_text(encoding="utf-8"))
     if waiting:
         raise JobError(
-            f"{len(waiting)} of {len(jobs)} shards left no trace in {folder.parent}; is this "
-            "a folder that all workers reach under this path?"
+            f"{len(waiting)} of {len(jobs)} shards left no trace in {folder}; do all workers reach "
+            "this folder under this path?"
         )

@@ -20,13 +20,13 @@ _given = contextvars.ContextVar("given_kernels", default={})  # noqa: B039, neve
 def given_kernels(kernels):
     """Within it, layers called in this thread do not standardise their kernels anew.
 
-    For many calls between two updates. Gradients stop at the given kernels; whoever gives them
-    carries the gradients on to the variables.
+    For many calls between two updates. No gradient of such a call reaches the layer's own kernel
+    and gain but through the given kernel; whoever gives it carries the gradient on.
 
     Args:
         kernels: `[(layer, effective kernel), ...]`; other layers go on as ever.
     """
-    token = _given.set({id(layer): kernel for layer, kernel in kernels})
+    token = _given.set({**_given.get(), **{id(layer): kernel for layer, kernel in kernels}})
     try:
         yield
     finally:

@@ -6,7 +6,6 @@ or damaged is recognised when it is read.
 
 import json
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +57,9 @@ class Checkpoints:
             np.savez(file, metadata=np.array(metadata), **arrays)
             file.flush()
             os.fsync(file.fileno())
+        for unreadable in (later for later in self.steps() if later > step):
+            # Passed over when this run was restored; they would count as the newest.
+            self.path(unreadable).unlink(missing_ok=True)
         best = (self.best() or {}).get("step")
         for old in self.steps()[: -self._keep]:
             if old != best:
@@ -78,7 +80,9 @@ class Checkpoints:
         for step in reversed(self.steps()):
             try:
                 arrays, about = _read(self.path(step))
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            # Damage reaches every corner of zipfile and of NumPy's header parser, which raise more
+            # than they document: NotImplementedError, RuntimeError, MemoryError, ...
+            except Exception as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 passed.append(f"{self.path(step)} cannot be read ({reason})")
                 continue
@@ -93,17 +97,21 @@ class Checkpoints:
 
     def best(self) -> dict | None:
         """`{"step", "by", "value"}` of the best checkpoint; None if none was judged."""
+        path = self.folder / BEST
         try:
-            return json.loads((self.folder / BEST).read_text(encoding="utf-8"))
+            best = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise PretrainError(f"{self.folder / BEST} is no JSON ({error}); delete it.") from error
+            raise PretrainError(f"{path} is no JSON ({error}); delete it.") from error
+        if not isinstance(best, dict) or not {"step", "by", "value"} <= best.keys():
+            raise PretrainError(f"{path} does not name a step, by what and its value; delete it.")
+        return best
 
     def judge(self, step: int, by: str, value: float) -> bool:
-        """Remembers the checkpoint of `step` if its value is the highest so far."""
+        """Remembers the checkpoint of `step` if its value is the highest so far by this measure."""
         best = self.best()
-        if best is not None and best["value"] >= value:
+        if best is not None and best["by"] == by and best["value"] >= value:
             return False
         with atomic_file(self.folder / BEST) as temporary:
             text = json.dumps({"step": step, "by": by, "value": value})

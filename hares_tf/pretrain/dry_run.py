@@ -1,5 +1,6 @@
 """What a run would take, without training: parameters, memory and operations of a step."""
 
+import dataclasses
 import time
 
 import numpy as np
@@ -9,14 +10,15 @@ from hares_tf.data import open_clips
 from hares_tf.pretrain.draws import draw
 from hares_tf.pretrain.learner import Learner, create_learner
 from hares_tf.pretrain.loop import make_iterator
+from hares_tf.pretrain.numerics import keep_float32
 from hares_tf.pretrain.step import gradients_of
 from hares_tf.pretrain.trainer import check_batch
 
 #: Share of a device's matrix-multiplication peak that a training step is assumed to reach: the
 #: paper's step times imply a third on a TPU v3, this package's CPU benchmark reaches half.
 _EFFICIENCY = 0.35
-# Clips whose step is traced; activations and operations are proportional to the clips.
-_TRACED_CLIPS = 2
+# Batches whose step is traced; activations and operations grow evenly with the clips.
+_TRACED_CLIPS = (2, 4)
 _MATRIX = 2048
 
 
@@ -34,6 +36,7 @@ def dry_run(config, data, strategy) -> list[str]:
     Raises:
         PretrainError, DataError, ModelError, ObjectiveError: what `pretrain` would raise.
     """
+    keep_float32()
     clips = open_clips(data)
     check_batch(config, strategy)
     with strategy.scope():
@@ -51,9 +54,11 @@ def dry_run(config, data, strategy) -> list[str]:
     total = sum(parameters.values())
     activations, operations = _per_clip(learner, config, len(clips.label_names))
     views = learner.objective.views
-    at_once = config.chunk / views if config.chunk else per_replica
-    gigabytes = (total * 4 * 4 + activations * at_once) / 2**30
-    passes = 4 / 3 if config.chunk else 1.0
+    chunk = config.chunk if config.chunk < per_replica * views else 0
+    at_once = chunk / views if chunk else per_replica
+    spectrograms = _spectrogram_bytes(learner, config) * (per_replica - at_once)
+    gigabytes = (total * 4 * 4 + activations * at_once + spectrograms) / 2**30
+    passes = 4 / 3 if chunk else 1.0
     flops = operations * per_replica * passes
     peak = _matmul_peak(config.precision)
     epochs = config.steps * config.batch / clips.n_clips
@@ -65,11 +70,11 @@ def dry_run(config, data, strategy) -> list[str]:
         f"{config.steps:,} steps of {config.batch:,} clips are {epochs:,.1f} epochs; the first "
         f"batch took {reading:.1f} s",
         f"on each of {replicas} replica(s): {per_replica:,} clips in {views} view(s) of "
-        f"{config.crops.seconds:g} s"
-        + (f", in chunks of {config.chunk} views" if config.chunk else ""),
+        f"{config.crops.seconds:g} s" + (f", in chunks of {chunk} views" if chunk else ""),
         f"memory of a replica, roughly {gigabytes:.3g} GiB (parameters, gradients and "
-        f"Adam's moments {total * 16 / 2**30:.2f} GiB; activations "
-        f"{activations / 2**20:.1f} MiB a clip by what TensorFlow keeps; XLA needs much less)",
+        f"Adam's moments {total * 16 / 2**30:.3g} GiB; activations "
+        f"{_three_digits(activations / 2**20)} MiB a clip by what TensorFlow keeps; XLA needs much "
+        "less)",
         f"operations of a step on a replica: {_three_digits(flops / 1e9)} GFLOP",
         f"this device multiplies matrices at {peak / 1e9:,.0f} GFLOP/s; at {_EFFICIENCY:.0%} of "
         f"that a step takes {seconds:,.2f} s and the run {_in_words(seconds * config.steps)}",
@@ -77,42 +82,77 @@ def dry_run(config, data, strategy) -> list[str]:
 
 
 def _per_clip(learner: Learner, config, classes: int) -> tuple[float, float]:
-    """Bytes that the backward pass keeps, and floating-point operations of a step, for a clip."""
+    """Bytes that the backward pass keeps, and floating-point operations of a step, for a clip.
+
+    The difference between two batches: kernels are standardised, and kept, once for all clips.
+    """
+    few, many = (_traced(learner, config, classes, clips) for clips in _TRACED_CLIPS)
+    clips = _TRACED_CLIPS[1] - _TRACED_CLIPS[0]
+    return (many[0] - few[0]) / clips, (many[1] - few[1]) / clips
+
+
+def _traced(learner: Learner, config, classes: int, clips: int) -> tuple[int, int]:
+    """Bytes and operations for a batch, without the update, whose cost is small."""
     samples = round(config.crops.seconds * learner.encoder.sample_rate)
-    shape = [_TRACED_CLIPS, learner.objective.views, samples]
-    batch = {"audio": tf.TensorSpec(shape, tf.int16)}
+    batch = {"audio": tf.TensorSpec([clips, learner.objective.views, samples], tf.int16)}
     if learner.objective.needs_labels:
-        batch["labels"] = tf.TensorSpec([_TRACED_CLIPS, classes], tf.float32)
+        batch["labels"] = tf.TensorSpec([clips, classes], tf.float32)
+    watched = _WatchedObjective(learner.objective)
 
     @tf.function
     def gradients(batch):
-        # Without the update, whose cost does not grow with the clips and is small.
         context = tf.distribute.get_replica_context()
         views, rates = learner.objective.views, learner.drop_rates
-        draws = draw(0, 0, 0, views=views, batch=_TRACED_CLIPS, drop_rates=rates)
-        return gradients_of(learner, batch, draws, context)[0]
+        draws = draw(0, 0, 0, views=views, batch=clips, drop_rates=rates)
+        watching = dataclasses.replace(learner, objective=watched)
+        return gradients_of(watching, batch, draws, context)[0]
 
     graph = gradients.get_concrete_function(batch).graph
     options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation()
     options["output"] = "none"
     profile = tf.compat.v1.profiler.profile(graph, options=options)
-    return _kept_bytes(graph) / _TRACED_CLIPS, profile.total_float_ops / _TRACED_CLIPS
+    return _kept_bytes(graph, watched.forward), profile.total_float_ops
 
 
-def _kept_bytes(graph) -> int:
-    """Bytes of all forward results that an operation of the backward pass reads."""
+class _WatchedObjective:
+    """An objective that remembers which operations there were when the loss had been computed.
+
+    What a rematerialising network computes again comes later, like the backward pass.
+    """
+
+    def __init__(self, objective):
+        self._objective = objective
+        self.forward: set[str] = set()
+
+    def __getattr__(self, name):
+        return getattr(self._objective, name)
+
+    def losses(self, *args):
+        """Those of the objective."""
+        losses = self._objective.losses(*args)
+        graph = tf.compat.v1.get_default_graph()
+        self.forward = {operation.name for operation in graph.get_operations()}
+        return losses
+
+
+def _kept_bytes(graph, forward: set[str]) -> int:
+    """Bytes of all forward results that a later operation reads."""
     kept = {}
     for operation in graph.get_operations():
-        if not operation.name.startswith("gradient_tape/"):
+        if operation.name in forward:
             continue
         for tensor in operation.inputs:
-            forward = not tensor.op.name.startswith("gradient_tape/")
-            # Only what depends on the batch: variables and constants are there anyway.
-            if forward and tensor.shape.rank and tensor.shape[0] is not None:
-                if tensor.op.type in ("ReadVariableOp", "Const", "Placeholder"):
-                    continue
-                kept[tensor.ref()] = tensor.shape.num_elements() * tensor.dtype.size
+            there_anyway = tensor.op.type in ("ReadVariableOp", "Const", "Placeholder")
+            if tensor.op.name in forward and not there_anyway and tensor.shape.rank is not None:
+                kept[tensor.ref()] = (tensor.shape.num_elements() or 0) * tensor.dtype.size
     return sum(kept.values())
+
+
+def _spectrogram_bytes(learner: Learner, config) -> float:
+    """Of one clip, beside what the backward pass keeps: int16 crops and float32 log-mel."""
+    samples = round(config.crops.seconds * learner.encoder.sample_rate)
+    frames, bins = learner.encoder.frontend.compute_output_shape((1, samples))[1:3]
+    return learner.objective.views * (2 * samples + 4 * frames * bins)
 
 
 def _matmul_peak(precision: str) -> float:

@@ -14,6 +14,9 @@ from hares_tf.pretrain.config import HARMLESS
 from hares_tf.pretrain.errors import PretrainError
 from hares_tf.pretrain.strategy import hosts_of
 
+# Other versions or devices compute other bits, which only matters where they were promised.
+_OF_EVERY_BIT = ("tensorflow", "keras", "numpy", "machine", "devices")
+
 
 def make_record(config, clips, strategy, exact_resume: bool) -> dict:
     """Describes a run.
@@ -110,10 +113,11 @@ def check_resumable(old: dict, new: dict, workdir: Path) -> None:
             )
     if old["data"]["content_hash"] != new["data"]["content_hash"]:
         raise PretrainError(f"The run in {workdir} began with other clips than these. {advice}")
-    for key in ("replicas", "hosts", "exact_resume", "threads"):
+    always = ("replicas", "hosts")
+    for key in (*always, "exact_resume", "threads", *_OF_EVERY_BIT):
         before, now = old["environment"].get(key), new["environment"][key]
         exact = old["environment"].get("exact_resume")
-        if before != now and (exact or key in ("replicas", "hosts")):
+        if before != now and (exact or key in always):
             raise PretrainError(
                 f"The run in {workdir} began with {key}={before}, now it is {now}, which would "
                 f"change what it computes. {advice}"

@@ -67,7 +67,8 @@ def gradients_of(learner: Learner, batch: dict, draws: Draws, context, chunk: in
         batch: as for `training_step`.
         draws: `Draws` of this replica.
         context: the replica's context.
-        chunk: views per chunk, a divisor of all this replica's views; 0: all at once.
+        chunk: views per chunk, a divisor of all this replica's views; 0, or more than those: all at
+            once.
 
     Returns:
         `(gradients, metrics, ranking)`; gradients in the order of `trainable_variables`, to be
@@ -86,7 +87,7 @@ def gradients_of(learner: Learner, batch: dict, draws: Draws, context, chunk: in
         return tf.reduce_sum(losses.per_example) / global_batch, losses
 
     variables = [variable.value for variable in learner.trainable_variables]
-    if not chunk or chunk == views * clips:
+    if not chunk or chunk >= views * clips:
         with tf.GradientTape() as tape:
             outputs = learner.outputs(spectrogram, draws.residual_masks)
             loss, losses = loss_of(outputs)

@@ -121,7 +121,7 @@ def check_batch(config, strategy) -> None:
             f"a multiple of {replicas}."
         )
     views = config.batch // replicas * make_objective(config).views
-    if config.chunk and views % config.chunk:
+    if config.chunk and config.chunk < views and views % config.chunk:
         raise PretrainError(
             f"chunk={config.chunk} does not divide the {views} views of a replica; choose a "
             "divisor, or 0 to do without gradient caching."
@@ -162,7 +162,6 @@ class _Run:
         iterator = make_iterator(self.strategy, config, self.clips, self.learner, step)
         ranking = RecentRanking() if self.learner.objective.needs_labels else None
         window: list[np.ndarray] = []
-        traced = False
         started = time.monotonic()
         with (
             stop_request() as stop,
@@ -174,9 +173,8 @@ class _Run:
                 began = time.monotonic()
                 with self._explained():
                     report = loop.run(iterator, step, count, bool(stop))
-                if traced:
-                    self.pace = (time.monotonic() - began) / count
-                traced = True
+                # The first call also traces, so the second is as short.
+                self.pace = (time.monotonic() - began) / count
                 self._check(report["series"], loop.names, step)
                 step += count
                 bar.update(count)
@@ -230,8 +228,10 @@ class _Run:
         for every in (config.log_every, config.checkpoint_every, config.probe.every):
             if every:
                 count = min(count, every - step % every)
-        if self.pace and not self.several_workers:  # workers must make the same calls
-            count = min(count, max(1, int(_CALL_SECONDS / self.pace)))
+        if not self.several_workers:  # workers must make the same calls
+            # One to begin with: a step may take a minute, and none is known yet.
+            fitting = 1 if self.pace is None else max(1, int(_CALL_SECONDS / self.pace))
+            count = min(count, fitting)
         return count
 
     def _missed_probe(self, step: int) -> bool:
@@ -255,7 +255,8 @@ class _Run:
         if not bad.any():
             return
         index = int(np.argmax(bad))
-        step, kept = first + index + 1, self.checkpoints.steps()
+        step = first + index + 1
+        kept = [saved for saved in self.checkpoints.steps() if saved <= first]
         what = (
             f"{names[int(np.argmin(np.isfinite(series[index])))]} is no finite number"
             if not finite[index]
@@ -298,4 +299,6 @@ class _Run:
         self.progress.say("  ".join(f"{task} {score:.1f}" for task, score in scores.items()))
         if step not in self.checkpoints.steps():
             self._checkpoint(variables, step)
-        self.checkpoints.judge(step, "probe/mean", scores["mean"])
+        # Means over other tasks cannot be compared.
+        by = " ".join(["probe/mean", *self.config.probe.tasks, self.config.probe.protocol])
+        self.checkpoints.judge(step, by, scores["mean"])

@@ -55,6 +55,39 @@ def test_damaged_checkpoints_are_passed_over(saved, damage):
     np.testing.assert_array_equal(target["encoder/kernel"], [20, 20, 20])
 
 
+def test_every_damage_is_a_damaged_checkpoint(saved):
+    """One bit anywhere in the file: its numbers are as saved, or the one before is taken."""
+    whole = saved.path(30).read_bytes()
+    for position in range(0, len(whole), 7):
+        content = bytearray(whole)
+        content[position] ^= 1 << position % 8
+        saved.path(30).write_bytes(content)
+        target = variables(0)
+        about, _ = saved.restore(target)
+        np.testing.assert_array_equal(target["encoder/kernel"], [about["step"]] * 3)
+
+
+def test_what_was_passed_over_does_not_push_out_what_comes_after(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(variables(4), 4)
+    checkpoints.judge(4, "probe/mean", 0.9)
+    checkpoints.path(12).write_bytes(b"damaged")
+    assert checkpoints.restore(variables(0))[0]["step"] == 4
+    checkpoints.save(variables(9), 9)
+    assert checkpoints.steps() == [4, 9]
+    assert checkpoints.restore(variables(0)) == ({"schema": 1, "step": 9}, [])
+
+
+def test_other_measures_do_not_compete(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    assert checkpoints.judge(4, "easy", 90.0) and not checkpoints.judge(8, "easy", 80.0)
+    assert checkpoints.judge(12, "hard", 40.0)
+    assert checkpoints.best() == {"step": 12, "by": "hard", "value": 40.0}
+    (tmp_path / "best.json").write_text("{}")
+    with pytest.raises(PretrainError, match="does not name"):
+        checkpoints.best()
+
+
 def test_no_readable_checkpoint_is_an_error(saved):
     for step in saved.steps():
         saved.path(step).write_bytes(b"")

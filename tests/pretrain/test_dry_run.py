@@ -15,13 +15,18 @@ STRATEGY = tf.distribute.get_strategy()
 
 def said(pattern, lines):
     """The number that stands in front of or behind something."""
-    (number,) = re.findall(pattern.replace("NUMBER", r"([\d,.]+)"), " | ".join(lines))
+    (number,) = re.findall(pattern.replace("NUMBER", r"([\d,.]+(?:e-\d+)?)"), " | ".join(lines))
     return float(number.replace(",", ""))
 
 
-def test_sizes_are_those_of_the_run(clips):  # noqa: F811
-    config = micro.get_config()
-    lines = dry_run(config, clips, STRATEGY)
+@pytest.fixture(scope="module")
+def plain(clips):  # noqa: F811
+    """What is said of the small network as it is."""
+    return dry_run(micro.get_config(), clips, STRATEGY)
+
+
+def test_sizes_are_those_of_the_run(plain):
+    config, lines = micro.get_config(), plain
     learner = micro.awake_learner(config)
     assert said("NUMBER parameters, ", lines) == learner.encoder.count_params()
     assert said("NUMBER more in the head", lines) == learner.head.count_params()
@@ -29,6 +34,20 @@ def test_sizes_are_those_of_the_run(clips):  # noqa: F811
     assert said("NUMBER epochs", lines) == config.steps * config.batch / 24
 
 
+@pytest.mark.slow
+def test_activations_are_those_of_clips(clips, monkeypatch):  # noqa: F811
+    """Whatever batch is looked at, and fewer with rematerialisation."""
+    config = micro.get_config()
+    found = []
+    for batches, rematerialise in (((2, 4), False), ((3, 8), False), ((2, 4), True)):
+        monkeypatch.setattr("hares_tf.pretrain.dry_run._TRACED_CLIPS", batches)
+        config.model.rematerialise = rematerialise
+        found.append(said("activations NUMBER MiB", dry_run(config, clips, STRATEGY)))
+    assert found[0] == pytest.approx(found[1], rel=0.02)
+    assert found[2] < 0.7 * found[0]
+
+
+@pytest.mark.slow
 def test_operations_are_those_of_products(clips):  # noqa: F811
     """Three times the forward pass, of which a wide projector is nearly all."""
     config = micro.get_config()
@@ -43,18 +62,18 @@ def test_operations_are_those_of_products(clips):  # noqa: F811
     )
 
 
-def test_chunks_save_activations_and_cost_a_forward_pass(clips):  # noqa: F811
+def test_chunks_save_activations_and_cost_a_forward_pass(clips, plain):  # noqa: F811
     config = micro.get_config()
-    whole = dry_run(config, clips, STRATEGY)
     config.chunk = 2
     chunked = dry_run(config, clips, STRATEGY)
     assert any("in chunks of 2 views" in line for line in chunked)
-    operations = [said("replica: NUMBER GFLOP", lines) for lines in (whole, chunked)]
+    operations = [said("replica: NUMBER GFLOP", lines) for lines in (plain, chunked)]
     assert operations[1] / operations[0] == pytest.approx(4 / 3, rel=0.02)
-    # One clip's two views at a time instead of eight clips'.
-    memory = [said("roughly NUMBER GiB", lines) for lines in (whole, chunked)]
-    state = said("moments NUMBER GiB", whole)
-    assert memory[0] - state == pytest.approx(8 * (memory[1] - state), rel=0.3)
+    # One clip's two views at a time instead of eight clips', whose spectrograms stay.
+    memory = [said("roughly NUMBER GiB", lines) for lines in (plain, chunked)]
+    state, activations = said("moments NUMBER GiB", plain), said("activations NUMBER MiB", plain)
+    assert memory[0] - memory[1] == pytest.approx(7 * activations / 1024, rel=0.15)
+    assert memory[1] - state == pytest.approx(memory[0] - state - 7 * activations / 1024, abs=2e-4)
 
 
 def test_what_a_run_would_refuse_is_refused(clips):  # noqa: F811

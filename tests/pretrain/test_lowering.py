@@ -134,6 +134,14 @@ def test_the_step_of_the_network_lowers_in_half_precision_with_native_groups():
     assert any("feature_group_count = 2" in line for line in convolutions)
 
 
+def test_kernels_standardised_once_for_all_chunks_lower():
+    """Before the loops over the chunks, not in them."""
+    text, learner = real_step("two_stages", chunk=2)
+    before, _, _ = text.partition("stablehlo.while")
+    roots = [line for line in before.splitlines() if "stablehlo.rsqrt" in line]
+    assert len(roots) >= len(learner.standardised_convolutions) > 10
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", (0, 2))
 @pytest.mark.parametrize("objective", ("simclr", "classification"))

@@ -64,6 +64,25 @@ def test_gradient_caching_equals_the_whole_batch():
         assert chunked_metrics == pytest.approx(metrics, rel=1e-5)
 
 
+def test_gradient_caching_in_a_compiled_loop():
+    """As it runs: chunks in a loop of TensorFlow, which takes the kernels in from outside."""
+    learner, batch, draws = next(iter(cases()))
+    whole, _ = gradients(learner, batch, draws)
+    context = tf.distribute.get_replica_context()
+    traced = tf.function(lambda: gradients_of(learner, batch, draws, context, 4)[0])
+    # A graph rounds otherwise than single operations do.
+    assert largest_deviation([value.numpy() for value in traced()], whole) < 1e-4
+
+
+@pytest.mark.slow
+def test_gradient_caching_in_half_precision():
+    """Sums over the chunks are float32; within one, bfloat16 rounds in another order."""
+    learner, batch, draws = next(iter(cases("mixed_bfloat16")))
+    whole, _ = gradients(learner, batch, draws)
+    chunked, _ = gradients(learner, batch, draws, chunk=2)
+    assert largest_deviation(chunked, whole) < 0.1
+
+
 def test_chunks_must_divide_the_views():
     learner, batch, draws = next(iter(cases()))
     with pytest.raises(ValueError, match="chunks of 3"):

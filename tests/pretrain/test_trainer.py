@@ -12,15 +12,19 @@ import micro
 import numpy as np
 import pytest
 import soundfile
+import tensorflow as tf
 
-from hares_tf.data import DataError
+from hares_tf.data import DataError, open_clips
 from hares_tf.data.prepare import prepare
 from hares_tf.data.sources import folder_source
+from hares_tf.hub.checkpoint import load_encoder, open_checkpoint
+from hares_tf.models import create_model
+from hares_tf.models.variable_names import named_variables
 from hares_tf.pretrain import PretrainError, pretrain, trainer
 from hares_tf.pretrain.checkpoints import Checkpoints
 from hares_tf.pretrain.interruption import only_process
 from hares_tf.pretrain.journal import read_metrics
-from hares_tf.pretrain.run_record import read_record
+from hares_tf.pretrain.run_record import check_resumable, read_record
 
 CONFIG = Path(micro.__file__)
 
@@ -42,6 +46,17 @@ def clips(tmp_path_factory):
 def arrays(workdir, step):
     with np.load(workdir / "checkpoints" / f"step-{step:08d}.npz") as file:
         return {name: file[name] for name in file.files}
+
+
+def scalars(workdir):
+    """What TensorBoard shows of a run, but for its probes: (name, step) -> value."""
+    (path,) = (workdir / "tensorboard").glob("events.out.*")
+    return {
+        (value.tag, event.step): float(tf.make_ndarray(value.tensor))
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+        if not value.tag.startswith("probe/")
+    }
 
 
 class Examiner:
@@ -76,7 +91,12 @@ def test_a_run_leaves_what_it_promises(finished, clips):
     # Warm-up over three steps from 0, then a cosine to 0 at step 12.
     assert metrics[0]["learning_rate"] == 0.0
     assert metrics[3]["learning_rate"] == pytest.approx(1e-2)
-    assert len(list((finished / "tensorboard").glob("events.out.*"))) == 1
+    assert scalars(finished) == {
+        (name, line["step"]): pytest.approx(value, rel=1e-6)
+        for line in metrics
+        for name, value in line.items()
+        if name != "step"
+    }
     names = sorted(path.name for path in (finished / "checkpoints").glob("*.npz"))
     assert names == [f"step-{step:08d}.npz" for step in (4, 8, 12)]
 
@@ -84,7 +104,7 @@ def test_a_run_leaves_what_it_promises(finished, clips):
 def test_the_best_checkpoint_stays(finished):
     """Of three checkpoints two are kept beside the best one, here the first."""
     best = json.loads((finished / "checkpoints" / "best.json").read_text())
-    assert best == {"step": 4, "by": "probe/mean", "value": 46.0}
+    assert best == {"step": 4, "by": "probe/mean fast", "value": 46.0}
     probes = [line for line in read_metrics(finished) if "probe/mean" in line]
     assert [(line["step"], line["probe/task"]) for line in probes] == [(4, 46), (8, 42), (12, 38)]
 
@@ -230,6 +250,40 @@ def test_sigterm_saves_and_the_same_command_goes_on(clips, tmp_path):
     (checkpoint,) = (workdir / "checkpoints").iterdir()
     step = int(checkpoint.stem.removeprefix("step-"))
     assert read_metrics(workdir)[-1]["step"] <= step < 100000
+    again = command(clips, workdir, *endless)
+    while read_metrics(workdir)[-1]["step"] <= step + 2:
+        assert again.poll() is None, again.communicate()
+        time.sleep(0.1)
+    again.send_signal(signal.SIGINT)
+    output = again.communicate(timeout=120)
+    assert again.returncode == 128 + signal.SIGINT, output
+    assert f"going on from step {step:,}" in output[1]
+    steps = [line["step"] for line in read_metrics(workdir)]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+@pytest.mark.slow
+def test_a_compiled_run_equals_a_plain_one(finished, clips, tmp_path):
+    config = micro.get_config()
+    config.jit_compile = True
+    assert pretrain(config, clips, tmp_path) == 0
+    compiled, plain = (
+        [line["loss"] for line in read_metrics(folder) if "loss" in line]
+        for folder in (tmp_path, finished)
+    )
+    assert compiled == pytest.approx(plain, rel=1e-3)
+
+
+def test_what_a_run_leaves_is_what_is_exported(finished, clips):
+    """The names and shapes of the newest checkpoint, not only of files that tests make up."""
+    checkpoint = open_checkpoint(finished)
+    model = create_model(micro.NAME)
+    load_encoder(model, checkpoint)
+    assert checkpoint.step == 12 and checkpoint.run.model == micro.NAME
+    saved = arrays(finished, 12)
+    for name, variable in named_variables(model, "encoder").items():
+        np.testing.assert_array_equal(variable, saved[name], err_msg=name)
+    assert checkpoint.provenance()["data"]["content_hash"] == open_clips(clips).content_hash
 
 
 def test_numbers_that_explode_stop_the_run_and_keep_the_last_checkpoint(clips, tmp_path):
@@ -301,6 +355,17 @@ def test_other_settings_cannot_continue_a_run(finished, clips):
         pretrain(config, clips, finished)
 
 
+def test_exactness_needs_the_same_versions(finished):
+    old = read_record(finished)
+    new = json.loads(json.dumps(old))
+    new["environment"]["tensorflow"] = "9.9.9"
+    check_resumable(old, new, finished)
+    for record in (old, new):
+        record["environment"]["exact_resume"] = True
+    with pytest.raises(PretrainError, match=r"began with tensorflow=.* now it is 9\.9\.9"):
+        check_resumable(old, new, finished)
+
+
 def test_harmless_settings_may_change(finished, clips):
     config = micro.get_config()
     config.update({"log_every": 5, "keep": 1, "steps_per_call": 7})
@@ -313,6 +378,9 @@ def test_batch_and_chunk_must_fit(clips, tmp_path):
     with pytest.raises(PretrainError, match="chunk=5 does not divide the 16 views"):
         pretrain(config, clips, tmp_path)
     config = micro.get_config()
+    config.chunk = 1000  # all at once: settings for many devices serve a few clips, too
+    config.steps = 4
+    assert pretrain(config, clips, tmp_path / "small") == 0
     config.batch = 64
     with pytest.raises(DataError, match="24"):
         pretrain(config, clips, tmp_path)
