@@ -108,17 +108,21 @@ def main() -> None:
 
 def _embedding_phase(encoder, task: Path, store: Path) -> float:
     """Seconds to decode, embed and store all clips with an encoder that is loaded already."""
-    from hares_tf.evaluation import read_task_file
-    from hares_tf.evaluation.embedding import batch_size, embed_clips
+    from hares_tf.evaluation.embedding import Item, embed_items
     from hares_tf.evaluation.store import EmbeddingStore
+    from hares_tf.evaluation.tasks import resolve
+    from hares_tf.evaluation.tasks.declaration import Places
+    from hares_tf.evaluation.windows import Plan
     from hares_tf.files import DigestCache
 
     started = time.perf_counter()
-    clips = read_task_file(task).read_manifest().clips
-    digests = DigestCache(store / "digests.sqlite").digests([clip.path for clip in clips])
+    (one,) = resolve([str(task)], None)
+    sounds = [clip.sound for clip in one.read(Places(data_dir=None)).clips]
+    digests = DigestCache(store / "digests.sqlite").digests([sound.path for sound in sounds])
+    items = [Item(digest, sound) for digest, sound in zip(digests, sounds, strict=True)]
     space = EmbeddingStore(store / "bench").space({"run": "bare"})
     with space.writer(notes={}) as writer:
-        failures = embed_clips(clips, digests, encoder, 48_000, batch_size(3.0), writer)
+        failures = embed_items(items, Plan("tiles", 3.0), encoder, writer)
     assert not failures
     return time.perf_counter() - started
 
