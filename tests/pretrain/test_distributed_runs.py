@@ -122,6 +122,9 @@ def test_two_workers_train_one_model(labelled_clips, tmp_path):
     assert [line["step"] for line in lines if "probe/mean" in line] == [2, 4, 6]
     assert len(list((tmp_path / "tensorboard").iterdir())) == 1
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "best.json",
+        # What is probed is kept, and every fourth step.
+        "step-00000002.npz",
         "step-00000004.npz",
         "step-00000006.npz",
     ]
