@@ -16,12 +16,23 @@ TPU_READY := $(TPU_VENV)/.ready
 TPU_TOPOLOGY ?= v3:2x2x1
 TPU_OUT := build/tpu-check
 
+# Stacks that are not this package's own: TensorFlow 2.15 with tensorflow-addons, Keras on JAX.
+PYTHON311 ?= $(shell command -v python3.11 2>/dev/null)
+TF215_VENV := .venv-tf215
+TF215_READY := $(TF215_VENV)/.ready
+JAX_VENV := .venv-jax
+JAX_READY := $(JAX_VENV)/.ready
+INTEROP := build/interop
+
 .PHONY: help demo test test-slow lint format bench tpu-check tpu-check-steps clean
+.PHONY: test-interop test-tf215 test-jax test-beam
 
 help:
 	@echo "make demo       pretrain a small encoder, score it on synthetic tasks (minutes)"
 	@echo "make test       all tests but the slow ones (under ten minutes on two cores)"
 	@echo "make test-slow  the whole network in float64 and other long proofs"
+	@echo "make test-interop  TF 2.15 with tensorflow-addons, and the JAX backend (two environments)"
+	@echo "make test-beam  the workers of Apache Beam (an environment of its own)"
 	@echo "make lint       ruff"
 	@echo "make bench      speed and memory, as ratios to this machine's own peak and to peers"
 	@echo "make tpu-check  compile the training step for a TPU that is not here (15 minutes)"
@@ -43,6 +54,17 @@ $(TPU_READY): benchmarks/tpu/requirements.txt
 	$(TPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+$(TF215_READY): tests/interop/requirements-tf215.txt
+	@test -n "$(PYTHON311)" || { echo "TensorFlow 2.15 needs python3.11; set PYTHON311=..."; exit 1; }
+	$(PYTHON311) -m venv $(TF215_VENV)
+	$(TF215_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(JAX_READY): tests/interop/requirements-jax.txt
+	$(PYTHON) -m venv $(JAX_VENV)
+	$(JAX_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 # Recordings that the pretraining of the demonstration learns from: training clips of these tasks.
 DEMO_TASKS := audioset birdsong tut18 speech_commands_v2 voxforge nsynth_pitch magnatagatune
 
@@ -61,11 +83,51 @@ demo: $(READY)
 		--handle=$(DEMO)/tiny_simclr --tasks=mini --output=$(DEMO)/results
 	$(BIN)/hares-report $(DEMO)/results --output=$(DEMO)/report.html
 
+# A file's tests stay together: they share what is expensive. Each process takes about a gigabyte.
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
+
+# Each environment is built once. No network, or no such wheels, is nothing that can be mended here.
+test-interop: $(READY)
+	@rm -rf $(INTEROP)
+	@$(BIN)/python tests/interop/prepare.py $(INTEROP)
+	@if $(MAKE) --no-print-directory $(TF215_READY); \
+	then $(MAKE) --no-print-directory test-tf215; \
+	else echo "test-interop: TensorFlow 2.15 is skipped, because its environment" \
+		"(tests/interop/requirements-tf215.txt) cannot be built here"; fi
+	@if $(MAKE) --no-print-directory $(JAX_READY); \
+	then $(MAKE) --no-print-directory test-jax; \
+	else echo "test-interop: JAX is skipped, because its environment" \
+		"(tests/interop/requirements-jax.txt) cannot be built here"; fi
+
+# There: load, fine-tune, export. Back here: load and score what was exported there.
+test-tf215 test-jax: export HARES_INTEROP = $(abspath $(INTEROP))
+test-tf215:
+	$(TF215_VENV)/bin/python -m pytest -p no:cacheprovider tests/interop/old_stack.py
+	$(BIN)/python -m pytest -p no:cacheprovider tests/interop/back_home.py
+
+test-jax: export KERAS_BACKEND = jax
+test-jax:
+	$(JAX_VENV)/bin/python -m pytest -p no:cacheprovider tests/interop/jax_backend.py
+
+# Apache Beam pins much of what else is installed.
+BEAM_VENV := .venv-beam
+BEAM_READY := $(BEAM_VENV)/.ready
+
+$(BEAM_READY): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(BEAM_VENV)
+	$(BEAM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[dev,beam]'
+	@touch $@
+
+test-beam: $(BEAM_READY)
+	$(BEAM_VENV)/bin/python -m pytest -k "beam or Beam" \
+		tests/data/test_prepare_resume.py tests/evaluation/test_distributed.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -78,6 +140,8 @@ format: $(READY)
 bench: $(BENCH_READY)
 	$(BIN)/python benchmarks/speed/log_mel.py
 	$(BIN)/python benchmarks/speed/embedding.py
+	$(BIN)/python benchmarks/speed/flavours.py
+	$(BIN)/python benchmarks/speed/runtimes.py
 	$(BIN)/python benchmarks/speed/evaluation.py
 	$(BIN)/python benchmarks/speed/store.py
 	$(BIN)/python benchmarks/speed/input_pipeline.py

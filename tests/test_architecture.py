@@ -18,9 +18,14 @@ ALLOWED = {
     # Clips of a task, and how progress is told.
     "data": {"audio", "evaluation", "jobs"},
     "pretrain": {"audio", "layers", "models", "objectives", "data", "evaluation"},
-    "hub": {"audio", "models"},
+    "hub": {"audio", "layers", "models", "runtimes"},
     "hub.loader": set(),
-    "evaluation": {"audio", "hub.loader", "jobs"},
+    # Other engines than TensorFlow, for SavedModels of any kind.
+    "runtimes": set(),
+    "evaluation": {"audio", "hub.loader", "jobs", "runtimes"},
+    "finetune": {"audio", "models", "data", "hub", "hub.loader", "evaluation"},
+    # A module with its scores.
+    "share": {"hub", "hub.loader", "evaluation"},
 }
 SHARED = {"command", "errors", "files", "lazy", "quiet"}
 
@@ -85,6 +90,7 @@ def test_hub_loader_uses_no_models(repository):
         "from hares_tf.evaluation import evaluate",
         "import hares_tf.evaluation.command, hares_tf.hub.command",
         "import hares_tf.pretrain.command",
+        "import hares_tf.finetune.command, hares_tf.finetune.pipeline",
         "from hares_tf.pretrain import load_config; load_config('slowfast_nfnet_f0_simclr')",
     ],
 )

@@ -3,8 +3,11 @@
 from pathlib import Path
 
 
-def export_random(name: str, folder: Path) -> Path:
-    """Exports `name` without the conformance check, which takes longer than the measurements."""
+def export_random(name: str, folder: Path, **form) -> Path:
+    """Exports `name` without the conformance check, which takes longer than the measurements.
+
+    `form` may name a `flavour` and a `precision`.
+    """
     import keras
 
     from hares_tf.hub import module
@@ -13,5 +16,6 @@ def export_random(name: str, folder: Path) -> Path:
 
     keras.utils.set_random_seed(0)
     model = create_model(name)
-    module.save(model, make_card(model, name, 1, {"source": "random", "seed": 0}), folder / name)
+    card = make_card(model, name, 1, {"source": "random", "seed": 0}, **form)
+    module.save(model, card, folder / name, **form)
     return folder / name

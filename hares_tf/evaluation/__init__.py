@@ -12,6 +12,7 @@ __getattr__, __dir__, __all__ = attach(
         "EvaluationError": "errors",
         "Interface": "interface",
         "Options": "protocols",
+        "Runtime": "runtime",
         "Task": "tasks",
         "embed_only": "runner",
         "evaluate": "runner",

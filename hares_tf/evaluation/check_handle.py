@@ -9,8 +9,10 @@ from absl import flags
 
 from hares_tf import command
 from hares_tf.evaluation import interface_flags
+from hares_tf.evaluation import runtime as runtimes
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.handle import Encoder, in_words, open_encoder, stated_interface
+from hares_tf.runtimes.errors import ConversionError
 
 NAME = "hares-check-handle"
 DESCRIPTION = """
@@ -18,6 +20,7 @@ loads a module the way hares-evaluate does and reports how it behaves.
 
     hares-check-handle --handle=exports/slowfast_nfnet_f0
     hares-check-handle --handle=https://tfhub.dev/google/yamnet/1
+    hares-check-handle --handle=exports/slowfast_nfnet_f0 --runtime=openvino
 
 Checked: the interface that was found, determinism, whether a waveform's embedding depends on the
 others in its batch, silence, very short and very long input, sensitivity to trailing silence, and
@@ -125,6 +128,7 @@ def define_flags() -> flags.FlagValues:
     values = flags.FlagValues()
     flags.DEFINE_string("handle", None, "The module to check.", flag_values=values)
     interface_flags.define(values)
+    runtimes.define_flags(values)
     return values
 
 
@@ -133,10 +137,16 @@ def _main(values: flags.FlagValues) -> int:
 
     if not values.handle:
         raise EvaluationError("name the module to check with --handle=...")
+    runtime = runtimes.read_flags(values)
+    runtime.check_available()
     module = locate(values.handle)
     stated, source = stated_interface(module, interface_flags.read(values))
-    encoder = open_encoder(module, stated)
     print(f"{module.name} ({module.handle})")
+    try:
+        encoder = open_encoder(module, stated, runtime)
+    except ConversionError as error:
+        print(f"  {error}; TensorFlow computes instead")
+        encoder = open_encoder(module, stated)
     print(f"  {in_words(encoder.interface)} (stated by: {source})")
     findings = check_encoder(encoder)
     width = max(len(finding.name) for finding in findings)

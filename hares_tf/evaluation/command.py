@@ -6,6 +6,7 @@ from absl import flags
 
 from hares_tf import command
 from hares_tf.evaluation import interface_flags
+from hares_tf.evaluation import runtime as runtimes
 from hares_tf.evaluation.errors import EvaluationError
 
 NAME = "hares-evaluate"
@@ -74,6 +75,7 @@ def define_flags() -> flags.FlagValues:
     _define_data_flags(values)
     _define_protocol_flags(values)
     interface_flags.define(values)
+    runtimes.define_flags(values)
     _define_running_flags(values)
     return values
 
@@ -247,6 +249,7 @@ def _main(values: flags.FlagValues) -> None:
         "subset": values.subset,
         "interface": interface_flags.read(values),
         "native_head": values.native_head,
+        "runtime": runtimes.read_flags(values),
         "verify": values.verify,
         "progress": "json" if values.json_progress else "none" if values.quiet else "bar",
     }

@@ -7,6 +7,7 @@ import numpy as np
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.interface import Interface, from_card, preset_for
+from hares_tf.evaluation.runtime import DEFAULT, OPENVINO, Runtime, in_openvino
 from hares_tf.hub import loader
 
 # Part of every store key: raise it when the adapter may choose differently for the same module.
@@ -21,11 +22,13 @@ class Encoder:
         embed: `[batch, samples]` float32 in [-1, 1] -> `[batch, dim]` float32, NumPy to NumPy.
         sample_rate: of the waveforms it expects, in hertz.
         interface: what the adapter found and chose, as JSON data.
+        graph: of a TensorFlow module, `embed` as a `tf.function`, tensor to tensor.
     """
 
     embed: Callable[[np.ndarray], np.ndarray]
     sample_rate: int
     interface: dict = field(default_factory=dict)
+    graph: Callable | None = None
 
 
 def stated_interface(module: loader.LocatedModule, flags: Interface) -> tuple[Interface, str]:
@@ -57,19 +60,25 @@ def stated_interface(module: loader.LocatedModule, flags: Interface) -> tuple[In
     return stated, ", ".join(sources)
 
 
-def open_encoder(module: loader.LocatedModule, stated: Interface) -> Encoder:
+def open_encoder(
+    module: loader.LocatedModule, stated: Interface, runtime: Runtime = DEFAULT
+) -> Encoder:
     """Loads a module and finds out how to call it, as far as `stated` leaves that open.
 
     Raises:
         EvaluationError: no way of calling it gives one embedding per waveform, or there are several
             and nothing says which; the message lists the options.
+        ConversionError: the runtime does not take the module; TensorFlow may.
     """
     loaded = loader.load(module)
     if module.kind == "python":
         return _function_encoder(module, loaded, stated)
     from hares_tf.evaluation.probe import probe
 
-    return Encoder(*probe(module.handle, loaded, stated))
+    encoder = Encoder(*probe(module.handle, loaded, stated))
+    if runtime.name != OPENVINO:
+        return encoder
+    return in_openvino(encoder, runtime.precision)
 
 
 def _function_encoder(module, function: Callable, stated: Interface) -> Encoder:
@@ -148,5 +157,10 @@ def in_words(interface: dict) -> str:
         parts.append(f"takes its output {interface['output_key']!r}")
     if interface.get("pool"):
         parts.append(f"{interface['pool']} over time")
+    if "openvino" in interface:
+        parts.append(
+            f"in OpenVINO {interface['openvino']} ("
+            f"{interface['deviation_from_tensorflow']} standard deviations from TensorFlow)"
+        )
     size, rate = interface["embedding_size"], interface["sample_rate"]
     return f"{', '.join(parts)}: {size} features at {rate} Hz"

@@ -11,10 +11,12 @@ from hares_tf.evaluation.interface import Interface
 from hares_tf.evaluation.prepared import PreparedTask
 from hares_tf.evaluation.progress import Progress
 from hares_tf.evaluation.protocols import NativeHead, Protocol
+from hares_tf.evaluation.runtime import DEFAULT, OPENVINO, Runtime
 from hares_tf.evaluation.store import EmbeddingStore
 from hares_tf.evaluation.task_evaluation import TaskEvaluation
 from hares_tf.files import DigestCache
 from hares_tf.hub import loader
+from hares_tf.runtimes.errors import ConversionError
 
 
 class ModelEvaluation:
@@ -28,6 +30,7 @@ class ModelEvaluation:
         store: folder of the embedding store.
         flags: what flags say of the model's interface.
         native_head: see `evaluate`.
+        runtime: what computes the embeddings; TensorFlow where it does not take the model.
         progress: takes messages and the progress of phases.
     """
 
@@ -40,6 +43,7 @@ class ModelEvaluation:
         store: Path,
         flags: Interface,
         native_head: str | None,
+        runtime: Runtime,
         progress: Progress,
     ):
         self._module = module
@@ -54,6 +58,9 @@ class ModelEvaluation:
         self._output = output
         self._store = EmbeddingStore(store)
         self._native_head = native_head
+        self._runtime = runtime.of(module)
+        if runtime.name == OPENVINO != self._runtime.name:
+            progress.say(f"{module.name} is a function: it runs as it is, without OpenVINO")
         self._progress = progress
         self._encoders: dict[Interface, handle.Encoder] = {}
 
@@ -61,12 +68,37 @@ class ModelEvaluation:
         """The results of all tasks, in order."""
         known = self._fingerprint[:12] if self._fingerprint else "no fingerprint: nothing is reused"
         self._progress.say(f"{self._module.name} ({self._module.handle}, {known})")
-        evaluations = [self._task_evaluation(task) for task in prepared]
-        finished = {one.task.id: one.finished_before() for one in evaluations}
-        waiting = [one for one in evaluations if finished[one.task.id] is None]
+        evaluations, finished, waiting = self._progress_so_far(prepared)
+        if self._falls_back(waiting):
+            evaluations, finished, waiting = self._progress_so_far(prepared)
         if waiting:
             preview.announce(waiting, self._progress)
         return [finished[one.task.id] or one.run() for one in evaluations]
+
+    def _progress_so_far(
+        self, prepared: list[PreparedTask]
+    ) -> tuple[list[TaskEvaluation], dict, list[TaskEvaluation]]:
+        """All tasks, what is stored of each (by id), and those that wait to be scored."""
+        evaluations = [self._task_evaluation(task) for task in prepared]
+        finished = {one.task.id: one.finished_before() for one in evaluations}
+        return evaluations, finished, [one for one in evaluations if finished[one.task.id] is None]
+
+    def _falls_back(self, evaluations: Sequence[TaskEvaluation]) -> bool:
+        """Whether the runtime does not take the model; from then on TensorFlow computes.
+
+        Asked before anything is embedded: what is computed by TensorFlow is stored as that.
+        """
+        if self._runtime.name != OPENVINO:
+            return False
+        try:
+            for one in evaluations:
+                one.open_encoder()
+        except ConversionError as error:
+            self._progress.say(f"  {error}; TensorFlow computes instead")
+            self._runtime = DEFAULT
+            self._encoders.clear()
+            return True
+        return False
 
     def embed(
         self,
@@ -82,9 +114,12 @@ class ModelEvaluation:
         """
         from hares_tf.evaluation import distributed
 
+        evaluations = [self._task_evaluation(task) for task in prepared]
+        if self._falls_back(evaluations):
+            evaluations = [self._task_evaluation(task) for task in prepared]
         return distributed.embed(
             self._module,
-            [self._task_evaluation(task) for task in prepared],
+            evaluations,
             runner=runner,
             workers=workers,
             beam_options=beam_options,
@@ -111,16 +146,17 @@ class ModelEvaluation:
                 self._module.name,
                 self._module.handle,
                 self._fingerprint,
-                self._flags,
+                {**self._flags, **self._runtime.as_flags()},
                 name,
             ),
+            self._runtime,
             partial(self._open_encoder, interface),
             self._progress,
         )
 
     def _open_encoder(self, interface: Interface) -> handle.Encoder:
         if interface not in self._encoders:
-            encoder = handle.open_encoder(self._module, interface)
+            encoder = handle.open_encoder(self._module, interface, self._runtime)
             self._encoders[interface] = encoder
             words = handle.in_words(encoder.interface)
             self._progress.say(f"  {words} ({self._interface_source})")

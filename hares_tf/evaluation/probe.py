@@ -18,7 +18,7 @@ _PROBE_SECONDS = 3.0
 _USUAL_SIGNATURES = ("serving_default", "default")
 
 
-def probe(handle: str, loaded, stated: Interface) -> tuple[Callable, int, dict]:
+def probe(handle: str, loaded, stated: Interface) -> tuple[Callable, int, dict, Callable]:
     """Finds the way to call a module.
 
     Args:
@@ -27,7 +27,7 @@ def probe(handle: str, loaded, stated: Interface) -> tuple[Callable, int, dict]:
         stated: what is known already.
 
     Returns:
-        The fields of an `Encoder`: embed, sample rate, interface.
+        The fields of an `Encoder`: embed, sample rate, interface, graph.
 
     Raises:
         EvaluationError: see `handle.open_encoder`.
@@ -60,9 +60,9 @@ def probe(handle: str, loaded, stated: Interface) -> tuple[Callable, int, dict]:
                 input_rank=rank,
                 normalise=stated.normalise or "none",
             )
-            embed = _embedder(loaded, call, interface, one_by_one)
-            size = int(output.shape[-1])
-            return embed, stated.sample_rate, {**interface.as_data(), "embedding_size": size}
+            embed, graph = _embedder(loaded, call, interface, one_by_one)
+            found = {**interface.as_data(), "embedding_size": int(output.shape[-1])}
+            return embed, stated.sample_rate, found, graph
     raise EvaluationError(
         f"{handle}: {entry_point} takes neither [batch, samples] nor [samples] nor "
         f"[batch, samples, 1] ({'; '.join(dict.fromkeys(complaints))}); try --entry_point, "
@@ -233,8 +233,10 @@ def _has_time_axis(handle: str, output, one_by_one: bool) -> bool:
     return rank > 2
 
 
-def _embedder(loaded, call: Callable, interface: Interface, one_by_one: bool) -> Callable:
-    """`[batch, samples]` NumPy -> `[batch, dim]` NumPy, as one graph per shape."""
+def _embedder(
+    loaded, call: Callable, interface: Interface, one_by_one: bool
+) -> tuple[Callable, Callable]:
+    """`[batch, samples]` NumPy -> `[batch, dim]` NumPy, as one graph per shape; and that graph."""
 
     def embedding(waveform):
         output = call(waveform)
@@ -266,15 +268,15 @@ def _embedder(loaded, call: Callable, interface: Interface, one_by_one: bool) ->
         assert loaded is not None
         return embed(tf.convert_to_tensor(batch, tf.float32)).numpy()
 
-    return embed_array
+    return embed_array, embed
 
 
 def _fitted(batch, length: int | None):
     """`[batch, samples]` -> `[batch * tiles, length]`, zero-padded at the end."""
     if length is None:
         return batch
-    samples = batch.shape[1]
-    tiles = max(1, -(-samples // length))
+    samples = tf.shape(batch)[1]
+    tiles = tf.maximum(1, -(-samples // length))
     return tf.reshape(tf.pad(batch, [[0, 0], [0, tiles * length - samples]]), [-1, length])
 
 

@@ -33,7 +33,9 @@ from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.files import atomic_file
 
 SCHEMA_VERSION = 2
-_PACKAGES = ("tensorflow", "keras", "numpy", "scikit-learn", "scipy", "soundfile", "soxr")
+_PACKAGES = (
+    *("tensorflow", "keras", "openvino", "numpy", "scikit-learn", "scipy", "soundfile", "soxr"),
+)
 
 
 def result_path(

@@ -11,6 +11,7 @@ from hares_tf.evaluation.model_evaluation import ModelEvaluation
 from hares_tf.evaluation.prepared import PreparedTask, prepare
 from hares_tf.evaluation.progress import Progress
 from hares_tf.evaluation.protocols import PROTOCOLS, Options, make_protocol
+from hares_tf.evaluation.runtime import DEFAULT, Runtime
 from hares_tf.evaluation.tasks import Places, Task, resolve
 from hares_tf.files import DigestCache, cache_dir
 from hares_tf.hub import loader
@@ -32,6 +33,7 @@ def evaluate(
     subset: bool = False,
     interface: Interface | None = None,
     native_head: str | None = None,
+    runtime: Runtime | None = None,
     verify: bool = False,
     progress: str = "none",
 ) -> list[list[dict]]:
@@ -55,6 +57,8 @@ def evaluate(
         interface: how the modules are called, where they do not say it themselves.
         native_head: which output of the modules holds their own AudioSet scores; that task is then
             scored by them, without training, as the paper does for supervised models.
+        runtime: what computes the embeddings; default: TensorFlow in float32. Embeddings and
+            results of different runtimes and precisions stand apart.
         verify: compute all file digests afresh instead of trusting size and modification time.
         progress: "bar", "json" (lines on stderr) or "none".
 
@@ -76,6 +80,7 @@ def evaluate(
         subset,
         interface,
         native_head,
+        runtime,
         verify,
         progress,
     )
@@ -97,6 +102,7 @@ def embed_only(
     subset: bool = False,
     interface: Interface | None = None,
     native_head: str | None = None,
+    runtime: Runtime | None = None,
     verify: bool = False,
     progress: str = "none",
 ) -> list[dict[str, dict[str, str]]]:
@@ -132,6 +138,7 @@ def embed_only(
         subset,
         interface,
         native_head,
+        runtime,
         verify,
         Progress(progress),
     )
@@ -177,10 +184,13 @@ def _prepare(
     subset,
     interface,
     native_head,
+    runtime: Runtime | None,
     verify,
     progress: Progress,
 ) -> tuple[list[ModelEvaluation], list[PreparedTask]]:
     """The models, located, and the tasks, with their clips read and hashed."""
+    runtime = runtime or DEFAULT
+    runtime.check_available()
     modules = _located(handles)
     if protocol not in PROTOCOLS:
         raise EvaluationError(
@@ -216,6 +226,7 @@ def _prepare(
             store,
             interface or Interface(),
             native_head,
+            runtime,
             progress,
         )
         for module in modules

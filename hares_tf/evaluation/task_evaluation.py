@@ -13,6 +13,7 @@ from hares_tf.evaluation.online import OnlineCrops
 from hares_tf.evaluation.prepared import PreparedTask, Selection, clip_counts, select
 from hares_tf.evaluation.progress import Progress
 from hares_tf.evaluation.protocols import Outcome, Protocol, Work
+from hares_tf.evaluation.runtime import Runtime
 from hares_tf.evaluation.store import EmbeddingSpace, EmbeddingStore
 from hares_tf.evaluation.windows import Plan
 from hares_tf.hub import loader
@@ -30,12 +31,14 @@ class TaskEvaluation:
         interface: Interface,
         store: EmbeddingStore,
         path: Path,
+        runtime: Runtime,
         open_encoder: Callable[[], handle.Encoder],
         progress: Progress,
     ):
         self.prepared, self.task = prepared, prepared.task
         self._protocol, self._module, self._fingerprint = protocol, module, fingerprint
         self._interface, self._store, self._path = interface, store, path
+        self._runtime = runtime
         self.open_encoder, self._progress = open_encoder, progress
         self._plans = {
             "train": protocol.training_plan(self.task),
@@ -59,8 +62,8 @@ class TaskEvaluation:
             "model": self._fingerprint,
             "adapter": handle.ADAPTER_VERSION,
             "interface": self._interface.as_data(),
-            "runtime": "python" if self._module.kind == "python" else "tensorflow",
-            "precision": "float32",
+            "runtime": self._runtime.name,
+            "precision": self._runtime.precision,
             "windows": windows,
             "preprocessing": embedding.PREPROCESSING_VERSION,
         }

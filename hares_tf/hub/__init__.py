@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = attach(
     __name__,
     {
         "HubError": "errors",
+        "HubLayer": "hub_layer",
         "export_module": "export",
         "load": "loader",
         "load_haiku_parameters": "haiku",

@@ -1,54 +1,212 @@
-"""Archives of modules: unpacked once, into the cache, and never outside of it."""
+"""Archives of modules: packed alike every time; unpacked once, into the cache, never outside.
 
+CACHE/modules/KEY/module/...     what an archive holds; KEY: 32 digits of the archive's SHA-256
+CACHE/modules/KEY/files.json     names and sizes of its files, to notice what went missing
+"""
+
+import contextlib
+import gzip
+import json
 import os
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from hares_tf.files import atomic_directory, cache_dir, sha256_file
+from hares_tf.files import atomic_directory, atomic_file, cache_dir, sha256_file
 from hares_tf.hub.errors import HubError
 
-# Far above any module; an archive that claims more is damaged or malicious.
-_MAX_BYTES = 32 * 2**30
-_MAX_FILES = 100_000
+ENDINGS = (".tar.gz", ".tgz", ".tar")
+
+#: What an archive may unpack to. The largest encoders of the paper are below 1 GB and have some
+#: ten files; the limits are far above any module, and below what fills a disk unnoticed.
+MAX_BYTES = 32 * 2**30
+MAX_ENTRIES = 100_000
+# Nothing but a long name or an extended header is read from a tar at once, and those have some
+# hundred bytes. A header that claims gigabytes would otherwise fill the memory.
+_MAX_READ = 2**20
+_GZIP_MAGIC = b"\x1f\x8b"
+_TAR_BLOCK = 512
+_FILES = "files.json"
+_DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError)
+
+
+def pack(folder: str | os.PathLike, archive: str | os.PathLike) -> str:
+    """Packs a module into a flat `.tar.gz`, and writes its checksum beside it.
+
+    Equal files give equal bytes: names are sorted, and times, owners and permissions left out. (Two
+    exports of one model are not equal files: TensorFlow numbers its functions anew.) Links are
+    followed, so that the archive holds plain files only.
+
+    Args:
+        folder: holds `saved_model.pb`.
+        archive: the file to write, ending in `.tar.gz`; `archive` + ".sha256" in the format of
+            sha256sum.
+
+    Returns:
+        The archive's SHA-256 in hexadecimal.
+
+    Raises:
+        HubError: the name has another ending, or the archive would lie inside `folder`.
+    """
+    from hares_tf.hub.loader import files_below
+
+    folder, archive = Path(folder), Path(archive)
+    if not archive.name.endswith(".tar.gz"):
+        raise HubError(f"{archive}: an archive's name must end in .tar.gz")
+    if Path(os.path.realpath(archive)).is_relative_to(os.path.realpath(folder)):
+        raise HubError(f"{archive} would lie inside the module that it holds; write it elsewhere")
+    paths = {path.relative_to(folder): path for path in files_below(folder)}
+    # tensorflow_hub makes only those folders that an archive names.
+    names = {*paths} | {parent for path in paths for parent in path.parents if parent.name}
+    with atomic_file(archive) as temporary:
+        with (
+            open(temporary, "wb") as raw,
+            gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0) as packed,
+            tarfile.open(fileobj=packed, mode="w") as tar,
+        ):
+            for name in sorted(names):
+                entry = tarfile.TarInfo(name.as_posix())
+                if name not in paths:
+                    entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+                    tar.addfile(entry)
+                    continue
+                entry.size, entry.mode = paths[name].stat().st_size, 0o644
+                with open(paths[name], "rb") as file:
+                    tar.addfile(entry, file)
+        digest = sha256_file(temporary)
+    with atomic_file(_checksum_file(archive)) as temporary:
+        temporary.write_text(f"{digest}  {archive.name}\n", encoding="utf-8")
+    return digest
 
 
 def unpack(archive: str | os.PathLike) -> Path:
-    """Unpacks a `.tar.gz` (flat, or with one top folder) into the cache; gives the folder.
+    """Unpacks an archive (flat, or with one top folder) into the cache; gives the folder.
 
     The folder is named by the archive's content, so an archive is unpacked once, and a changed one
-    anew.
+    anew. A folder in the cache that has lost files is replaced.
 
     Raises:
-        HubError: the file is no readable archive, or holds links, devices, or paths that lead out
-            of it.
+        HubError: the file is no readable archive, does not fit the checksum beside it, holds links,
+            devices, or paths that lead out of it, or unpacks to more than `MAX_BYTES` or
+            `MAX_ENTRIES`.
     """
     archive = Path(archive)
-    folder = cache_dir() / "modules" / sha256_file(archive)[:32]
-    if not folder.is_dir():
+    digest = sha256_file(archive)
+    _check_checksum(archive, digest)
+    folder = cache_dir() / "modules" / digest[:32]
+    if not _is_intact(folder):
+        if folder.is_symlink():
+            folder.unlink()  # Where it leads is not ours to replace.
         try:
-            with tarfile.open(archive, "r:*") as tar, atomic_directory(folder) as temporary:
-                members = _checked(tar, archive)
-                tar.extractall(temporary, members=members, filter="data")
-        except (tarfile.TarError, EOFError, zlib.error, UnicodeDecodeError) as error:
-            raise HubError(
-                f"{archive} cannot be unpacked ({error}); it may be incomplete: fetch it again"
-            ) from error
-        except FileExistsError:
-            pass  # Another process was faster.
-    return folder
+            with atomic_directory(folder, overwrite=folder.exists()) as temporary:
+                files = _extract(archive, temporary / "module")
+                (temporary / _FILES).write_text(json.dumps(files), encoding="utf-8")
+        except OSError:
+            # Another process may have been faster.
+            if not _is_intact(folder):
+                raise
+    return folder / "module"
 
 
-def _checked(tar: tarfile.TarFile, archive: Path) -> list[tarfile.TarInfo]:
-    members, total = [], 0
-    for member in tar:
-        path = PurePosixPath(member.name)
-        if path.is_absolute() or ".." in path.parts:
-            raise HubError(f"{archive} holds a path that leads out of it: {member.name!r}")
-        if not (member.isfile() or member.isdir()):
-            raise HubError(f"{archive} holds {member.name!r}, which is no plain file or folder")
-        total += member.size
-        members.append(member)
-        if total > _MAX_BYTES or len(members) > _MAX_FILES:
-            raise HubError(f"{archive} would unpack to more than any module holds; refused")
-    return members
+def _is_intact(folder: Path) -> bool:
+    """Whether all that was unpacked is there: cleaners of temporary folders delete single files."""
+    try:
+        files = json.loads((folder / _FILES).read_text(encoding="utf-8"))
+        return not folder.is_symlink() and all(
+            (folder / "module" / name).stat().st_size == size for name, size in files.items()
+        )
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _checksum_file(archive: Path) -> Path:
+    return archive.with_name(archive.name + ".sha256")
+
+
+def _check_checksum(archive: Path, digest: str) -> None:
+    try:
+        lines = _checksum_file(archive).read_text(encoding="utf-8").splitlines()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return
+    # sha256sum writes "DIGEST  NAME", of binary mode "DIGEST *NAME".
+    entries = [line.split(maxsplit=1) for line in lines]
+    stated = [e[0].lower() for e in entries if len(e) == 2 and e[1].lstrip("*") == archive.name]
+    if stated and digest not in stated:
+        raise HubError(
+            f"{archive} does not fit its checksum in {_checksum_file(archive).name}; it may be "
+            "incomplete: fetch both again"
+        )
+
+
+def _extract(archive: Path, target: Path) -> dict[str, int]:
+    """Unpacks into `target`; gives the size of each file by its path below it."""
+    target.mkdir()
+    try:
+        with contextlib.ExitStack() as stack:
+            raw = stack.enter_context(open(archive, "rb"))
+            if raw.read(2) == _GZIP_MAGIC:
+                raw = stack.enter_context(gzip.open(archive, "rb"))
+            raw.seek(0)
+            stream = _Stream(raw)
+            tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))
+            files, entries, total = {}, 0, 0
+            for member in tar:
+                entries, total = entries + 1, total + max(member.size, 0)
+                _check_member(member, archive)
+                _check_amount(entries, total, archive)
+                tar.extract(member, target, filter="data")
+                if member.isfile():
+                    files[str(PurePosixPath(member.name))] = member.size
+            _check_end(stream, tar.offset)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
+        raise HubError(
+            f"{archive} holds a file and a folder of one name: {error.filename!r}"
+        ) from error
+    except _DAMAGE as error:
+        reason = str(error) or type(error).__name__
+        raise HubError(
+            f"{archive} cannot be unpacked ({reason}); it may be incomplete: fetch it again"
+        ) from error
+    return files
+
+
+def _check_member(member: tarfile.TarInfo, archive: Path) -> None:
+    path = PurePosixPath(member.name)
+    if path.is_absolute() or ".." in path.parts:
+        raise HubError(f"{archive} holds a path that leads out of it: {member.name!r}")
+    if not (member.isreg() or member.isdir()):
+        raise HubError(f"{archive} holds {member.name!r}, which is no plain file or folder")
+    if member.size < 0:
+        raise HubError(f"{archive} is damaged: the size of {member.name!r} is negative")
+
+
+def _check_amount(entries: int, total: int, archive: Path) -> None:
+    if total > MAX_BYTES or entries > MAX_ENTRIES:
+        raise HubError(
+            f"{archive} would unpack to more than any module holds ({MAX_BYTES / 2**30:.3g} GiB, "
+            f"{MAX_ENTRIES} entries); refused"
+        )
+
+
+def _check_end(stream: "_Stream", offset: int) -> None:
+    """A tar ends with blocks of zeros; reading on to the end of a gzip checks its checksum."""
+    stream.seek(offset)
+    if stream.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
+        raise EOFError("its end is missing")
+    after = 0
+    while piece := stream.read(_MAX_READ):
+        after += len(piece)
+        if after > MAX_BYTES:
+            raise tarfile.ReadError("it goes on behind its end")
+
+
+class _Stream:
+    """A file for `tarfile` that refuses to read more at once than any honest header needs."""
+
+    def __init__(self, file):
+        self.seek, self.tell, self._file = file.seek, file.tell, file
+
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= _MAX_READ:
+            raise tarfile.ReadError(f"it claims a header of {size} bytes")
+        return self._file.read(size)

@@ -4,12 +4,21 @@ from importlib import metadata
 
 from hares_tf import __version__
 from hares_tf.hub.classifier import CLASS_MAP_NAME
+from hares_tf.hub.flavours import FLOAT32, REUSABLE
 
 CARD_SCHEMA = 1
 
 
 def make_card(
-    model, name: str, version: int, weights: dict, description: str = "", classifier=None
+    model,
+    name: str,
+    version: int,
+    weights: dict,
+    description: str = "",
+    classifier=None,
+    flavour: str = REUSABLE,
+    precision: str = FLOAT32,
+    deviation: float | None = None,
 ) -> dict:
     """Describes a `WaveformEncoder`.
 
@@ -20,6 +29,9 @@ def make_card(
         weights: provenance: at least {"source": ...}.
         description: one sentence.
         classifier: a `Classifier` that the module brings with it, or None.
+        flavour: one of `hub.flavours.FLAVOURS`.
+        precision: one of `hub.flavours.PRECISIONS`.
+        deviation: of the serving flavour, from the model (`hub.folded.deviation`).
     """
     import tensorflow as tf
 
@@ -27,23 +39,15 @@ def make_card(
     fresh = weights.get("source") == "random"
     notes = []
     if fresh and _has_skip_gains(model):
-        notes.append(
-            "Freshly initialised: the skip gains are 0, so all residual branches are silent, "
-            "training equals inference, and the branches' weights get zero gradients at first."
-        )
-    interface = {
-        "__call__": "waveform float32 [batch, samples] or [samples] in [-1, 1], training=False"
-        " -> embedding float32 [batch, dim]",
-        "serving_default": "waveform float32 [batch, samples] -> {embedding}",
-    }
+        note = "Freshly initialised: the skip gains are 0, so all residual branches are silent"
+        if flavour == REUSABLE:
+            note += (
+                ", training equals inference, and the branches' weights get zero gradients at first"
+            )
+        notes.append(f"{note}.")
+    interface = _interface(model, classifier, flavour)
     classes = {}
     if classifier is not None:
-        interface |= {
-            "serving_default": "waveform float32 [batch, samples] -> {embedding, logits}",
-            "logits": "as __call__ -> float32 [batch, classes], before the sigmoid",
-            "head_variables": "variables of the logits that __call__ does not reach",
-            "class_map": "asset, CSV with the columns index (of the logit) and display_name",
-        }
         classes = {
             "classes": len(classifier.classes),
             "class_map": f"assets/{CLASS_MAP_NAME}",
@@ -55,13 +59,16 @@ def make_card(
         "description": description,
         "sample_rate": model.sample_rate,
         "embedding_size": model.embedding_size,
+        **({} if model.frame_hop is None else {"frame_hop_samples": model.frame_hop}),
         "parameters": trainable,
         "frontend": _frontend(model),
         "weights": weights,
-        "flavour": "reusable",
+        "flavour": flavour,
+        "precision": precision,
+        **({} if deviation is None else {"deviation_from_model": float(f"{deviation:.1e}")}),
         "interface": interface,
         **classes,
-        "training_is_stochastic": _has_skip_gains(model),
+        "training_is_stochastic": flavour == REUSABLE and _has_skip_gains(model),
         "notes": notes,
         "made_with": {
             "hares_tf": __version__,
@@ -70,6 +77,35 @@ def make_card(
             "keras": metadata.version("keras"),
         },
     }
+
+
+def _interface(model, classifier, flavour: str) -> dict:
+    given = "embedding, logits" if classifier else "embedding"
+    trains = flavour == REUSABLE
+    interface = {
+        "__call__": "waveform float32 [batch, samples] or [samples] in [-1, 1], training=False"
+        " -> embedding float32 [batch, dim]" + ("" if trains else "; training makes no difference"),
+        "serving_default": f"waveform float32 [batch, samples] -> {{{given}}}",
+        "with_lengths": "waveform float32 [batch, samples], lengths int32 [batch], 1 to samples"
+        f" -> {{{given}}} of the first samples of each, whatever follows them",
+        "wav_bytes": f"bytes string [batch], files of 16-bit PCM WAV at {model.sample_rate} Hz, "
+        f"channels are averaged -> {{{given}}}",
+    }
+    if model.frame_hop is not None:
+        interface["frames"] = (
+            f"waveform float32 [batch, samples] -> {{{given}, frames [batch, "
+            f"ceil(samples / {model.frame_hop}), features]}}, features before pooling over time"
+        )
+    if trains:
+        interface["train_fn"] = "waveform float32 [batch, samples] -> __call__ with training=True"
+    if classifier is not None:
+        interface |= {
+            "logits": "as __call__ -> float32 [batch, classes], before the sigmoid",
+            "class_map": "asset, CSV with the columns index (of the logit) and display_name",
+        }
+        if trains:
+            interface["head_variables"] = "variables of the logits that __call__ does not reach"
+    return interface
 
 
 def _has_skip_gains(model) -> bool:

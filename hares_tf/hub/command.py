@@ -8,7 +8,10 @@ from absl import flags
 
 from hares_tf import command
 from hares_tf.files import sha256_file
+from hares_tf.hub import tflite
 from hares_tf.hub.errors import HubError
+from hares_tf.hub.flavours import FLAVOURS, FLOAT32, PRECISIONS, REUSABLE, check_flavour
+from hares_tf.hub.serving_root import add_version, check_serving_root
 from hares_tf.models.registry import get_spec, list_models
 from hares_tf.quiet import quiet_import
 
@@ -29,8 +32,17 @@ retrained (hub.KerasLayer), served, and scored (hares-evaluate).
     # an untrained network, to try things out or as a baseline
     hares-export --model=slowfast_nfnet_tiny --random_weights --seed=0 --output=exports/tiny
 
+    # for servers: cannot be trained any more, but is faster; --precision=bfloat16 even more
+    hares-export --checkpoint=runs/simclr --flavor=serving --output=exports/simclr_serving
+
+    # the next version in the folder that TensorFlow Serving watches (docs/serving.md)
+    hares-export --checkpoint=runs/simclr --flavor=serving --serving_root=models/hares
+
     # an encoder without parameters needs no weights
     hares-export --model=log_mel_statistics --output=exports/log_mel_statistics
+
+    # one file for phones and small devices, of any module that exists already
+    hares-export --format=tflite --handle=exports/f0 --quantize=int8 --output=f0.tflite
 
 The folder appears only after a fresh process without Keras has loaded the module and found that it
 equals the model in memory (1 sample to 60 s, several batch sizes), trains, and needs nothing but
@@ -83,19 +95,46 @@ def define_flags() -> flags.FlagValues:
     )
     flags.DEFINE_string("output", None, "The folder to create.", flag_values=values)
     flags.DEFINE_string(
+        "serving_root",
+        None,
+        "Instead of --output: a folder of numbered versions, as TensorFlow Serving watches it. The "
+        "module becomes the next version, with warm-up requests.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
         "name",
         None,
         "The module's name, shown in results. Default: the model's, and of a checkpoint also what "
         "it was trained for.",
         flag_values=values,
     )
+    flags.DEFINE_enum(
+        "flavor",
+        REUSABLE,
+        FLAVOURS,
+        "reusable: can be trained. serving: inference only, everything constant computed before.",
+        flag_values=values,
+    )
+    flags.DEFINE_enum(
+        "precision",
+        FLOAT32,
+        PRECISIONS,
+        "Of --flavor=serving. bfloat16 is fast where the processor has it (AMX, AVX512_BF16), "
+        "and rounds to 8 bits.",
+        flag_values=values,
+    )
     flags.DEFINE_bool(
         "overwrite", False, "Replace a module that stands at --output.", flag_values=values
     )
+    tflite.define_flags(values)
     return values
 
 
 def _main(values: flags.FlagValues) -> None:
+    tflite.check_flags(values)
+    if values.format == tflite.FORMAT:
+        tflite.main(values)
+        return
     sources = _check_flags(values)
     checkpoint = _open_checkpoint(values) if sources == ["checkpoint"] else None
     spec = get_spec(checkpoint.run.model if checkpoint else values.model)
@@ -106,7 +145,10 @@ def _main(values: flags.FlagValues) -> None:
         from hares_tf.hub.export import check_destination, export_module
         from hares_tf.models import create_model
 
-    check_destination(Path(values.output), values.overwrite)
+    if values.output:
+        check_destination(Path(values.output), values.overwrite)
+    else:
+        check_serving_root(Path(values.serving_root))
     if keras.backend.backend() != "tensorflow":
         raise HubError(
             f"SavedModels are TensorFlow's; KERAS_BACKEND is {keras.backend.backend()!r}: unset it"
@@ -123,16 +165,25 @@ def _main(values: flags.FlagValues) -> None:
         name = name or f"{spec.name}_{checkpoint.run.objective}"
     else:
         weights = _load_weights(model, values, sources)
-    print(f"exporting {spec.name} to {values.output} ...", file=sys.stderr)
-    output, checks = export_module(
-        model,
-        values.output,
-        weights=weights,
-        name=name,
-        description=spec.description,
-        classifier=classifier,
-        overwrite=values.overwrite,
-    )
+    print(f"exporting {spec.name} to {values.output or values.serving_root} ...", file=sys.stderr)
+
+    def export(folder):
+        return export_module(
+            model,
+            folder,
+            weights=weights,
+            name=name,
+            description=spec.description,
+            classifier=classifier,
+            overwrite=values.overwrite,
+            flavour=values.flavor,
+            precision=values.precision,
+        )
+
+    if values.output:
+        output, checks = export(values.output)
+    else:
+        output, checks = add_version(values.serving_root, export, model.sample_rate)
     for line in checks:
         print(f"  checked: {line}")
     logits = f" and {len(classifier.classes)} logits" if classifier else ""
@@ -146,12 +197,17 @@ def _check_flags(values: flags.FlagValues) -> list[str]:
         raise HubError(f"--{sources[0]} and --{sources[1]} exclude each other; give one")
     if not values.model and sources != ["checkpoint"]:
         raise HubError(f"name the encoder with --model: {', '.join(list_models())}")
-    if not values.output:
-        raise HubError("name the folder to create with --output")
+    if not values.output and not values.serving_root:
+        raise HubError("name the folder to create with --output, or with --serving_root")
+    if values.output and values.serving_root:
+        raise HubError("--output and --serving_root exclude each other; give one")
+    if values.serving_root and values.overwrite:
+        raise HubError("--overwrite goes with --output; a serving root gets a new version")
     if values.seed is not None and sources != ["random_weights"]:
         raise HubError("--seed goes with --random_weights")
     if values.step is not None and sources != ["checkpoint"]:
         raise HubError("--step goes with --checkpoint")
+    check_flavour(values.flavor, values.precision)
     for source in ("weights", "haiku_parameters"):
         if values[source].value and not Path(values[source].value).is_file():
             raise HubError(f"--{source}={values[source].value}: there is no such file")

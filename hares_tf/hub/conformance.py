@@ -7,8 +7,10 @@ what was checked; on a deviation prints it and exits with 1.
 """
 
 import csv
+import io
 import os
 import sys
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +21,9 @@ if __name__ == "__main__":
 
 import numpy as np
 
-TOLERANCE = 1e-5
+#: Largest deviation from the in-memory model, by the module's precision: in float32 rounding; in
+#: bfloat16 (8 bits) what dozens of layers make of it.
+TOLERANCES = {"float32": 1e-5, "bfloat16": 5e-2}
 _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 
@@ -38,10 +42,14 @@ def check(directory: Path, cases_file: Path) -> list[str]:
     done = [f"{count} graph operations, all plain TensorFlow" for count in [_check_ops(directory)]]
     loaded = tf.saved_model.load(str(directory))
     with np.load(cases_file, allow_pickle=False) as cases:
-        done.append(_check_variables(loaded, cases))
+        serving = "flavour" in cases.files and cases["flavour"] == "serving"
+        done.append(_check_frozen(loaded, cases) if serving else _check_variables(loaded, cases))
         done.append(_check_outputs(loaded, cases, "fresh"))
+        done.append(_check_signatures(loaded, cases))
         if "classes" in cases.files:
-            done.append(_check_classes(loaded, cases))
+            done.append(_check_classes(loaded, cases, trains=not serving))
+        if serving:
+            return done
         gains = [v for v in loaded.trainable_variables if _is_skip_gain(v)]
         if gains:
             for gain in gains:
@@ -95,6 +103,66 @@ def _check_variables(loaded, cases) -> str:
     return f"{len(loaded.variables)} variables, {len(loaded.trainable_variables)} trainable"
 
 
+def _check_frozen(loaded, cases) -> str:
+    """The serving flavour offers nothing to train, and the training argument changes nothing."""
+    import tensorflow as tf
+
+    offered = [*loaded.trainable_variables, *loaded.regularization_losses]
+    if offered or hasattr(loaded, "train_fn"):
+        raise ConformanceError("the serving flavour offers something to train")
+    waveform = tf.constant(cases["waveform/training"])
+    outputs = [loaded(waveform, training=training).numpy() for training in (False, True, False)]
+    if not all(np.array_equal(outputs[0], output) for output in outputs):
+        raise ConformanceError("two calls of the serving flavour differ on one waveform")
+    return f"{len(loaded.variables)} variables, none of which can be trained"
+
+
+def _check_signatures(loaded, cases) -> str:
+    """Each signature against the in-memory model or `__call__`: padding, WAV files, frames."""
+    import tensorflow as tf
+
+    signatures, tolerance = loaded.signatures, _tolerance(cases)
+
+    def compare(name, found, wanted):
+        deviation = _relative_deviation(np.asarray(found), np.asarray(wanted))
+        if not deviation <= tolerance:
+            raise ConformanceError(f"the signature {name} deviates by {deviation:.2e}")
+
+    waveform = cases["waveform/2x16000"]
+    short, whole = 5_003, waveform.shape[1]
+    padded = np.array(waveform)
+    padded[1, short:] = np.nan
+    found = signatures["with_lengths"](
+        waveform=tf.constant(padded), lengths=tf.constant([whole, short], tf.int32)
+    )["embedding"]
+    compare("with_lengths", found[:1], loaded(waveform[:1]))
+    compare("with_lengths", found[1:], loaded(waveform[1:, :short]))
+
+    samples = np.round(waveform * 32_768).clip(-32_768, 32_767).astype("<i2")
+    files = [_wav_file(samples[0], cases), _wav_file(samples[1, :short], cases)]
+    found = signatures["wav_bytes"](bytes=tf.constant(files))["embedding"]
+    compare("wav_bytes", found[:1], loaded(np.float32(samples[:1] / 32_768)))
+    compare("wav_bytes", found[1:], loaded(np.float32(samples[1:, :short] / 32_768)))
+
+    for name in cases.files:
+        kind, _, case = name.partition("/")
+        if kind == "frames":
+            found = signatures["frames"](waveform=tf.constant(cases[f"waveform/{case}"]))
+            compare("frames", found["frames"], cases[name])
+            compare("frames", found["embedding"], cases[f"fresh/{case}"])
+    return f"signatures {', '.join(sorted(signatures))}"
+
+
+def _wav_file(samples: np.ndarray, cases) -> bytes:
+    content = io.BytesIO()
+    with wave.open(content, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(int(cases["sample_rate"]))
+        file.writeframes(samples.tobytes())
+    return content.getvalue()
+
+
 def _shapes(texts: np.ndarray) -> list[list[int]]:
     return [[int(n) for n in text.split("x")] if text else [] for text in texts.tolist()]
 
@@ -102,6 +170,7 @@ def _shapes(texts: np.ndarray) -> list[list[int]]:
 def _check_outputs(loaded, cases, state: str) -> str:
     import tensorflow as tf
 
+    tolerance = _tolerance(cases)
     worst, count = 0.0, 0
     for name in cases.files:
         kind, _, case = name.partition("/")
@@ -122,7 +191,7 @@ def _check_outputs(loaded, cases, state: str) -> str:
         for entry, value in found.items():
             deviation = _relative_deviation(value.numpy(), wanted)
             worst, count = max(worst, deviation), count + 1
-            if not deviation <= TOLERANCE:
+            if not deviation <= tolerance:
                 raise ConformanceError(
                     f"{entry} ({output}) deviates by {deviation:.2e} from the in-memory model for "
                     f"a waveform of shape {tuple(waveform.shape)} ({state} weights)"
@@ -130,8 +199,8 @@ def _check_outputs(loaded, cases, state: str) -> str:
     return f"{count} outputs equal the in-memory model ({state} weights, worst {worst:.1e})"
 
 
-def _check_classes(loaded, cases) -> str:
-    """The class map names every logit, in order, and gradients reach the head."""
+def _check_classes(loaded, cases, trains: bool) -> str:
+    """The class map names every logit, in order, and if the module `trains`, the head does."""
     import tensorflow as tf
 
     wanted = cases["classes"].tolist()
@@ -139,13 +208,19 @@ def _check_classes(loaded, cases) -> str:
         found = [(row["index"], row["display_name"]) for row in csv.DictReader(file)]
     if found != [(str(index), name) for index, name in enumerate(wanted)]:
         raise ConformanceError(f"the class map does not list the {len(wanted)} classes in order")
+    head = list(loaded.head_variables) if trains else []
     with tf.GradientTape() as tape:
         logits = loaded.logits(tf.constant(cases["waveform/training"]), training=True)
         loss = tf.reduce_mean(logits**2)
-    gradients = tape.gradient(loss, list(loaded.head_variables))
+    gradients = tape.gradient(loss, head)
     if logits.shape[-1] != len(wanted) or any(gradient is None for gradient in gradients):
         raise ConformanceError(f"the head does not give {len(wanted)} trainable logits")
-    return f"{len(wanted)} classes, named in order, with a trainable head"
+    return f"{len(wanted)} classes, named in order" + (", with a trainable head" if trains else "")
+
+
+def _tolerance(cases) -> float:
+    precision = str(cases["precision"]) if "precision" in cases.files else "float32"
+    return TOLERANCES[precision]
 
 
 def _relative_deviation(found: np.ndarray, wanted: np.ndarray) -> float:

@@ -13,6 +13,7 @@ from hares_tf.hub import conformance
 from hares_tf.hub.card import make_card
 from hares_tf.hub.classifier import Classifier
 from hares_tf.hub.errors import HubError
+from hares_tf.hub.flavours import FLOAT32, REUSABLE, SERVING, check_flavour
 
 # (batch, seconds or samples): one sample, less than a frame, odd lengths, several batch sizes.
 _CASES = {"1x1": (1, 1), "3x159": (3, 159), "2x16000": (2, 16_000), "5x48037": (5, 48_037)}
@@ -30,8 +31,10 @@ def export_module(
     description: str = "",
     classifier: Classifier | None = None,
     overwrite: bool = False,
+    flavour: str = REUSABLE,
+    precision: str = FLOAT32,
 ) -> tuple[Path, list[str]]:
-    """Exports a built `WaveformEncoder` as a reusable Hub module.
+    """Exports a built `WaveformEncoder` as a Hub module.
 
     The module appears at `output` only after a fresh process without Keras has found that it keeps
     its promises (`hub.conformance`).
@@ -45,27 +48,43 @@ def export_module(
         description: one sentence for the card.
         classifier: on the embedding; the module then gives logits, too.
         overwrite: replace a module that is there already.
+        flavour: "reusable" (can be trained) or "serving" (inference only, faster).
+        precision: "float32", or for the serving flavour "bfloat16".
 
     Returns:
         The folder, and one line for each check that was made.
 
     Raises:
-        HubError: `output` exists, or the exported module deviates from the model.
+        HubError: `output` exists, there is no such flavour of the model, or the exported module
+            deviates from the model.
     """
     from hares_tf.hub import module
 
     output = Path(output)
     check_destination(output, overwrite)
-    card = make_card(model, name or model.name, version, weights, description, classifier)
+    check_flavour(flavour, precision)
+    form = {"flavour": flavour, "precision": precision}
+    deviation = _check_folding(model, precision) if flavour == SERVING else None
+    card = make_card(
+        model,
+        name or model.name,
+        version,
+        weights,
+        description,
+        classifier,
+        **form,
+        deviation=deviation,
+    )
     with tempfile.TemporaryDirectory() as scratch, atomic_directory(output, overwrite) as temporary:
         try:
-            module.save(model, card, temporary, classifier)
+            module.save(model, card, temporary, classifier, **form)
         except Exception as error:
             # TensorFlow wraps a full disk in its own error types.
             raise HubError(f"cannot write the SavedModel to {output.parent}: {error}") from error
         cases = reference_cases(model)
         if classifier is not None:
             cases |= classifier_cases(classifier, cases)
+        cases |= {name: np.array(value) for name, value in form.items()}
         cases_file = Path(scratch) / "cases.npz"
         np.savez(cases_file, **cases)
         checks = _conformance(temporary, cases_file)
@@ -87,28 +106,29 @@ def reference_cases(model) -> dict[str, np.ndarray]:
 
     "fresh" outputs are those of the weights as they are. "awake" ones have all skip gains at 1: a
     freshly initialised network has them at 0, and would not show whether its branches survived.
+    "frames" are those of the signature, where there is one.
     """
+    from hares_tf.hub.folded import awake
+
     random = np.random.default_rng(0)
     shapes = {**_CASES, "1x60s": (1, _LONG_SECONDS * model.sample_rate)}
     cases: dict[str, np.ndarray] = {
         f"waveform/{case}": random.uniform(-0.5, 0.5, shape).astype(np.float32)
         for case, shape in shapes.items()
     }
+    cases["sample_rate"] = np.array(model.sample_rate)
     cases["waveform/training"] = cases["waveform/2x16000"][:, :8000]
     for kind in ("variables", "trainable_variables"):
         cases[f"{kind}/shapes"] = np.array(_shapes(getattr(model, kind)), dtype=np.str_)
     for case in shapes:
         cases[f"fresh/{case}"] = np.asarray(model(cases[f"waveform/{case}"], training=False))
-    gains = [v for v in model.trainable_variables if v.name == "skip_gain"]
-    before = [np.asarray(gain) for gain in gains]
-    try:
-        for gain in gains:
-            gain.assign(np.ones_like(np.asarray(gain)))
+    if model.frame_hop is not None:
+        for case in _AWAKE_CASES:
+            _, frames = model.embedding_and_frames(cases[f"waveform/{case}"], training=False)
+            cases[f"frames/{case}"] = np.asarray(frames)
+    with awake(model) as gains:
         for case in _AWAKE_CASES if gains else ():
             cases[f"awake/{case}"] = np.asarray(model(cases[f"waveform/{case}"], training=False))
-    finally:
-        for gain, value in zip(gains, before, strict=True):
-            gain.assign(value)
     return cases
 
 
@@ -124,6 +144,26 @@ def classifier_cases(classifier: Classifier, cases: dict) -> dict[str, np.ndarra
         if state in ("fresh", "awake"):
             added[f"{state}_logits/{case}"] = np.asarray(classifier.dense(embedding))
     return added
+
+
+def _check_folding(model, precision: str) -> float:
+    """What folding changes, found with all branches of the network awake.
+
+    The exported module has its skip gains folded, so a fresh process cannot wake it.
+
+    Raises:
+        HubError: more than `conformance.TOLERANCES` allow.
+    """
+    from hares_tf.hub import folded
+
+    random = np.random.default_rng(1)
+    waveforms = [
+        random.uniform(-0.5, 0.5, _CASES[case]).astype(np.float32) for case in _AWAKE_CASES
+    ]
+    deviation = folded.deviation(model, precision, waveforms)
+    if not deviation <= conformance.TOLERANCES[precision]:
+        raise HubError(f"the {precision} serving form deviates by {deviation:.1e} from the model")
+    return deviation
 
 
 def _shapes(variables) -> list[str]:

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Mapping
 
+import ml_dtypes
 import numpy as np
 
-from hares_tf.hub.arrays import fitted, read_npz, reason
+from hares_tf.hub.arrays import fitted, listed, read_npz, reason
 from hares_tf.hub.errors import HubError
 
 #: Module names of the official code at the top of a parameter tree.
@@ -18,27 +19,87 @@ def load_haiku_parameters(model, source):
 
     Everything is checked before anything is assigned: a refused source leaves the model as it was.
 
+    Sources may be as training left them: with names of enclosing modules in front of all names,
+    replicated over devices along a new first axis (all copies being equal), in bfloat16.
+
     Args:
         model: a `SlowFastNFNet`, a `SinglePathNFNet`, or a model whose attribute `network` is one.
             Built here if it is not yet.
         source: path of an `.npz` file with one array per parameter under its full name
             (`slow_fast_nf_net/~/NFNet_1/~/stem_conv0/w`; a single path starts with `NFNet/~/`), or
             a mapping in memory: flat with these names, or nested as Haiku makes it, `{module:
-            {parameter: array}}`. Kernels are laid out as in Keras, raw (not standardised).
+            {parameter: array}}`. Kernels are laid out as in Keras, raw (not standardised). Arrays
+            of type `|V2`, which `numpy.savez` makes of bfloat16, are read as bfloat16.
 
     Raises:
         HubError: the file is missing or is no `.npz` of plain arrays; a name of the mapping is no
             string or its value no array; a tensor is missing, unknown, given twice, of a wrong
-            shape, not floating point, or not finite in the type of its variable.
+            shape, not floating point, or not finite in the type of its variable; names have
+            different modules in front; replicas differ.
     """
     network = find_network(model)
     if not network.built:
         network.build((None, None, None, 1))
     variables = haiku_variables(network)
     arrays, origin = read_parameters(source)
+    prefix = _prefix(arrays, next(iter(variables)).split("/")[0], origin)
+    variables = {prefix + name: variable for name, variable in variables.items()}
+    arrays = _without_replicas(_from_bfloat16(arrays), variables, origin)
     fitting = fitted(arrays, variables, origin)
     for name, variable in variables.items():
         variable.assign(fitting[name])
+
+
+def _prefix(arrays, root, origin):
+    """What stands before the module `root` in the names, for instance `byol/~/`."""
+    parts = [name.split("/") for name in arrays]
+    prefixes = {
+        "".join(f"{p}/" for p in part[: part.index(root)]) for part in parts if root in part
+    }
+    if len(prefixes) > 1:
+        roots = listed(sorted(f"{prefix}{root}" for prefix in prefixes))
+        raise HubError(
+            f"{origin} holds more than one network, nothing was loaded: {roots}. Keep the "
+            f"parameters of one of them."
+        )
+    return prefixes.pop() if prefixes else ""
+
+
+def _from_bfloat16(arrays):
+    """All arrays of bfloat16 in float32, which holds the same values."""
+    bfloat16 = np.dtype(ml_dtypes.bfloat16)
+
+    def convert(array):
+        if array.dtype == np.dtype("V2"):
+            array = array.view(bfloat16)
+        return array.astype(np.float32) if array.dtype == bfloat16 else array
+
+    return {name: convert(array) for name, array in arrays.items()}
+
+
+def _without_replicas(arrays, variables, origin):
+    """One copy where all known arrays carry one more axis of the same length in front.
+
+    Raises:
+        HubError: the copies are not equal.
+    """
+    known = [name for name in variables if name in arrays]
+    counts = {arrays[name].shape[:1] for name in known}
+    replicated = all(arrays[n].shape[1:] == tuple(variables[n].shape) for n in known)
+    if len(counts) != 1 or not replicated or counts <= {(), (0,)}:
+        return arrays
+    unequal = [name for name in known if not _all_equal(arrays[name])]
+    if unequal:
+        raise HubError(
+            f"{origin} holds {counts.pop()[0]} copies of each parameter, and those of "
+            f"{len(unequal)} differ, nothing was loaded: {listed(unequal)}. Choose one copy."
+        )
+    return {n: array[0] if n in variables else array for n, array in arrays.items()}
+
+
+def _all_equal(copies):
+    first = copies[0]
+    return bool(np.all((copies == first) | ((copies != copies) & (first != first))))  # NaN too
 
 
 def find_network(model):

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hares_tf.files import DigestCache, sha256_file
+from hares_tf.hub.archive import ENDINGS, unpack
 from hares_tf.hub.errors import HubError
 from hares_tf.quiet import quiet_import
 
 CARD_NAME = "model_card.json"
 PYTHON_PREFIX = "python:"
-# Differs between two exports of the same model, and says nothing about what the model computes.
-_NOT_CONTENT = {"fingerprint.pb"}
+# Differs between two exports of the same model; requests that a server warms up with.
+_NOT_CONTENT = {"fingerprint.pb", "assets.extra"}
 # Of an encoder passed as an object that does not state its own; that of all encoders of the paper.
 _DEFAULT_SAMPLE_RATE = 16_000
 
@@ -47,7 +48,9 @@ class LocatedModule:
     function: Callable | None = None
 
     def content_hash(self, digests: DigestCache | None = None) -> str | None:
-        """SHA-256 over the module's files (names and bytes), without `fingerprint.pb`.
+        """SHA-256 over the module's files (names and bytes).
+
+        Without `fingerprint.pb` and `assets.extra`: neither says what the module computes.
 
         A function is known by its attribute `fingerprint` (and its handle); without one there is
         nothing that says when it changes, and the result is None.
@@ -59,7 +62,11 @@ class LocatedModule:
             return hashlib.sha256(f"{self.handle}\0{fingerprint}".encode()).hexdigest()
         if self.kind == "keras":
             return digests.digest(self.path) if digests else sha256_file(self.path)
-        files = sorted(path for path in _files_below(self.path) if path.name not in _NOT_CONTENT)
+        files = sorted(
+            path
+            for path in files_below(self.path)
+            if path.relative_to(self.path).parts[0] not in _NOT_CONTENT
+        )
         values = digests.digests(files) if digests else [sha256_file(path) for path in files]
         whole = hashlib.sha256()
         for path, value in zip(files, values, strict=True):
@@ -97,9 +104,7 @@ def locate(handle: str | os.PathLike | Callable) -> LocatedModule:
         return _located_folder(handle, path)
     if path.suffix == ".keras":
         return LocatedModule(handle, "keras", path, path.stem)
-    if path.name.endswith((".tar.gz", ".tgz", ".tar")):
-        from hares_tf.hub.archive import unpack
-
+    if path.name.endswith(ENDINGS):
         return _located_folder(handle, unpack(path), fallback_name=path.name.split(".")[0])
     raise HubError(
         f"{handle} is a file, but neither a .tar.gz nor a .keras file; name the folder that holds "
@@ -133,7 +138,7 @@ def load(handle: str | os.PathLike | Callable | LocatedModule):
         ) from error
 
 
-def _files_below(folder: Path) -> list[Path]:
+def files_below(folder: Path) -> list[Path]:
     """All files, also behind links: wherever a module's parts live, they are its content."""
     found, seen = [], set()
     for here, folders, files in os.walk(folder, followlinks=True):
@@ -150,7 +155,7 @@ def _files_below(folder: Path) -> list[Path]:
 def _located_folder(handle: str, folder: Path, fallback_name: str | None = None) -> LocatedModule:
     directory = _saved_model_in(folder)
     name = fallback_name or (
-        directory.name if not directory.name.isdigit() else directory.parent.name
+        directory.parent.name if _is_version(directory.name) else directory.name
     )
     card = _read_card(directory)
     return LocatedModule(handle, "saved_model", directory, (card or {}).get("name") or name, card)
@@ -187,8 +192,10 @@ def _saved_model_in(folder: Path) -> Path:
     for _ in range(3):
         if (current / "saved_model.pb").is_file():
             return current
-        children = [path for path in current.iterdir() if path.is_dir()]
-        versions = [path for path in children if path.name.isdigit()]
+        children = [
+            path for path in current.iterdir() if path.is_dir() and not _is_foreign(path.name)
+        ]
+        versions = [path for path in children if _is_version(path.name)]
         if versions:
             current = max(versions, key=lambda path: int(path.name))
         elif len(children) == 1:
@@ -201,6 +208,15 @@ def _saved_model_in(folder: Path) -> Path:
         f"{folder} holds no saved_model.pb (it holds: {listing or 'nothing'}); "
         "name the folder of a SavedModel, or one with numbered versions of it"
     )
+
+
+def _is_version(name: str) -> bool:
+    return name.isascii() and name.isdigit()
+
+
+def _is_foreign(name: str) -> bool:
+    """What is being written there (`.tmp-...`), and what macOS puts into archives."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _read_card(directory: Path) -> dict | None:

@@ -12,66 +12,72 @@ from pathlib import Path
 import tensorflow as tf
 
 from hares_tf.hub.classifier import CLASS_MAP_NAME, Classifier
+from hares_tf.hub.flavours import FLOAT32, REUSABLE, SERVING
+from hares_tf.hub.folded import FoldedEncoder
 from hares_tf.hub.loader import CARD_NAME
-
-_WAVEFORM = tf.TensorSpec([None, None], tf.float32, name="waveform")
+from hares_tf.hub.signatures import WAVEFORM, make_signatures
 
 
 class HubModule(tf.Module):
-    """The reusable flavour of a module: callable, trainable, any batch size and length.
+    """What a module's attributes are, in both flavours.
 
     `__call__(waveform [batch, samples] or [samples], training=False) -> embedding [batch, dim]`
-    (one row for a single waveform), `variables`, `trainable_variables`, `regularization_losses`.
-
-    With a classifier also `logits(waveform, training=False) -> [batch, classes]` and
-    `head_variables`. Those are among the variables, but not among the trainable ones, all of which
-    `__call__` must reach: whoever retrains the embedding does not train the head.
+    (one row for a single waveform), `variables`, `trainable_variables`, `regularization_losses`,
+    `model_card`. With a classifier also `logits(waveform, training=False) -> [batch, classes]` and
+    `class_map`.
 
     Args:
-        model: a built `WaveformEncoder`.
-        networks: the traced network, by `training`.
+        networks: `{training: concrete function}`, waveform -> `{"embedding", ...}`.
+        head: embedding -> `{"logits"}` or `{}`.
         assets: folder of the model card and of the class map; both go into the assets.
-        classifier: on the embedding, or None.
     """
 
     # tf.Module's properties of these names look for tf.Modules, which Keras layers are not.
     variables = None
     trainable_variables = None
 
-    def __init__(self, model, networks: dict, assets: Path, classifier: Classifier | None = None):
+    def __init__(self, networks: dict, head, assets: Path):
         super().__init__()
-        head = classifier.dense.variables if classifier else []
-        self.variables = [variable.value for variable in (*model.variables, *head)]
-        self.trainable_variables = [variable.value for variable in model.trainable_variables]
-        self.regularization_losses = [
-            _regularization_loss(variable)
-            for variable in model.trainable_variables
-            if variable.regularizer is not None
-        ]
+        self.variables = []
+        self.trainable_variables = []
+        self.regularization_losses = []
         self.model_card = tf.saved_model.Asset(str(assets / CARD_NAME))
-        self.__call__ = _callable(networks, "embedding")
-        if classifier:
-            dense = classifier.dense
-            self.head_variables = [variable.value for variable in head]
+        self.__call__ = _callable(networks, "embedding", lambda embedding: embedding)
+        if (assets / CLASS_MAP_NAME).exists():
             self.class_map = tf.saved_model.Asset(str(assets / CLASS_MAP_NAME))
-            self.logits = _callable(networks, "logits", lambda embedding: dense(embedding))
+            self.logits = _callable(networks, "logits", lambda embedding: head(embedding)["logits"])
 
 
-def save(model, card: dict, directory: Path, classifier: Classifier | None = None) -> None:
+def save(
+    model,
+    card: dict,
+    directory: Path,
+    classifier: Classifier | None = None,
+    flavour: str = REUSABLE,
+    precision: str = FLOAT32,
+) -> None:
     """Writes the SavedModel of a built `WaveformEncoder` into `directory`, `card` in its assets.
 
-    Signature `serving_default(waveform [batch, samples]) -> {"embedding" [batch, dim]}`, with a
-    classifier also `"logits" [batch, classes]`; the first axis of every output is the batch, as
-    servers that merge requests need it.
-    """
-    # Tracing is what takes time and graph size: once for each mode; everything callable wraps it.
-    networks = {training: _trace(model, training) for training in (False, True)}
+    Its signatures are those of `hub.signatures`.
 
-    @tf.function(input_signature=[_WAVEFORM])
-    def serve(waveform):
-        embedding = networks[False](waveform)
-        outputs = {"embedding": embedding}
-        return outputs | {"logits": classifier.dense(embedding)} if classifier else outputs
+    Args:
+        model: the encoder.
+        card: what the module says about itself.
+        directory: the folder to write.
+        classifier: on the embedding, or None.
+        flavour: one of `hub.flavours.FLAVOURS`.
+        precision: of the serving flavour.
+    """
+    serving = flavour == SERVING
+    # Tracing is what takes time and graph size: once for each mode; everything callable wraps it.
+    if serving:
+        folded = FoldedEncoder(model, precision)
+        network = _trace(folded)
+        networks = {False: network, True: network}
+        head, head_variables = _frozen_head(classifier)
+    else:
+        networks = {False: _trace(_in_inference(model)), True: _trace(_in_training(model))}
+        head, head_variables = _trained_head(classifier)
 
     with tempfile.TemporaryDirectory() as scratch:
         assets = Path(scratch)
@@ -79,19 +85,85 @@ def save(model, card: dict, directory: Path, classifier: Classifier | None = Non
         (assets / CARD_NAME).write_text(text, encoding="utf-8")
         if classifier:
             (assets / CLASS_MAP_NAME).write_text(classifier.class_map(), encoding="utf-8")
-        module = HubModule(model, networks, assets, classifier)
-        tf.saved_model.save(module, str(directory), signatures={"serving_default": serve})
+        module = HubModule(networks, head, assets)
+        if serving:
+            module.variables = [*folded.variables, *head_variables]
+        else:
+            _make_trainable(module, model, networks, head_variables)
+        signatures = make_signatures(
+            networks[False],
+            head,
+            model.embedding_size,
+            model.sample_rate,
+            has_frames=model.frame_hop is not None,
+        )
+        tf.saved_model.save(module, str(directory), signatures=signatures)
 
 
-def _trace(model, training: bool):
-    @tf.function(input_signature=[_WAVEFORM])
+def _make_trainable(module, model, networks: dict, head_variables: list) -> None:
+    """Adds what retraining needs.
+
+    `train_fn(waveform [batch, samples])` is `__call__` with training=True, for callers that cannot
+    pass the argument (`keras.layers.TFSMLayer(..., call_training_endpoint="train_fn")`).
+
+    The head's variables are among `variables` and are `head_variables`, but not among the
+    trainable ones, all of which `__call__` must reach: whoever retrains the embedding does not
+    train the head.
+    """
+    module.variables = [*(variable.value for variable in model.variables), *head_variables]
+    module.trainable_variables = [variable.value for variable in model.trainable_variables]
+    module.regularization_losses = [
+        _regularization_loss(variable)
+        for variable in model.trainable_variables
+        if variable.regularizer is not None
+    ]
+    module.train_fn = tf.function(
+        lambda waveform: networks[True](waveform)["embedding"], input_signature=[WAVEFORM]
+    )
+    if head_variables:
+        module.head_variables = head_variables
+
+
+def _in_inference(model):
+    if model.frame_hop is None:
+        return lambda waveform: (model(waveform, training=False), None)
+    return lambda waveform: model.embedding_and_frames(waveform, training=False)
+
+
+def _in_training(model):
+    return lambda waveform: (model(waveform, training=True), None)
+
+
+def _trace(encoder):
+    """A graph of waveform -> `(embedding, frames or None)`, its outputs by name."""
+
+    @tf.function(input_signature=[WAVEFORM])
     def network(waveform):
-        return model(waveform, training=training)
+        embedding, frames = encoder(waveform)
+        return {"embedding": embedding} | ({} if frames is None else {"frames": frames})
 
     return network.get_concrete_function()
 
 
-def _callable(networks: dict, output: str, on_embedding=lambda embedding: embedding):
+def _trained_head(classifier: Classifier | None):
+    """Embedding -> `{"logits"}`, and the variables of it."""
+    if classifier is None:
+        return lambda embedding: {}, []
+    dense = classifier.dense
+    return lambda embedding: {"logits": dense(embedding)}, [v.value for v in dense.variables]
+
+
+def _frozen_head(classifier: Classifier | None):
+    if classifier is None:
+        return lambda embedding: {}, []
+    kernel, bias = (
+        tf.Variable(tf.convert_to_tensor(v), trainable=False, name=f"head_{v.name}")
+        for v in (classifier.dense.kernel, classifier.dense.bias)
+    )
+    return lambda embedding: {"logits": tf.matmul(embedding, kernel) + bias}, [kernel, bias]
+
+
+def _callable(networks: dict, output: str, on_embedding):
     """A function of one waveform or a batch of them, traced for inference and training."""
 
     # A function, not a method: the Keras model stays a closure's business and never becomes part of
@@ -99,7 +171,8 @@ def _callable(networks: dict, output: str, on_embedding=lambda embedding: embedd
     @tf.function
     def call(waveform, training=False):
         batch = waveform if waveform.shape.rank == 2 else waveform[tf.newaxis]
-        return tf.identity(on_embedding(networks[bool(training)](batch)), name=output)
+        embedding = networks[bool(training)](batch)["embedding"]
+        return tf.identity(on_embedding(embedding), name=output)
 
     for training in (False, True):
         for shape in ([None, None], [None]):

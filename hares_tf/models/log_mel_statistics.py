@@ -14,6 +14,9 @@ class LogMelStatistics(keras.layers.Layer):
     log-mel spectrogram before standardisation, whose mean and level are what it describes.
     """
 
+    #: Frames of the spectrogram from one step of `embedding_and_frames` to the next.
+    frame_stride = 1
+
     def __init__(self, *, dtype=None, **kwargs):
         super().__init__(dtype=full_precision_policy(dtype), **kwargs)
 
@@ -24,6 +27,10 @@ class LogMelStatistics(keras.layers.Layer):
         # A floor below any real deviation keeps the root's gradient finite on silence.
         deviation = ops.sqrt(ops.maximum(variance, 1e-12))
         return ops.concatenate([ops.squeeze(mean, axis=1), deviation], axis=-1)
+
+    def embedding_and_frames(self, log_mel, training=None):
+        """The embedding, and what it describes: `[batch, time, freq]`."""
+        return self(log_mel), ops.squeeze(log_mel, axis=-1)
 
     def compute_output_shape(self, input_shape, **_):
         return (input_shape[0], 2 * input_shape[2])

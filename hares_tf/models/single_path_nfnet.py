@@ -6,6 +6,7 @@ from keras import ops
 from hares_tf.layers import GELU_GAMMA
 from hares_tf.models.nfnet_path import NFNetPath, check_residual_masks
 from hares_tf.models.nfnet_variants import get_variant
+from hares_tf.models.slowfast_nfnet import SlowFastNFNet, pooled_embedding
 
 
 @keras.saving.register_keras_serializable(package="hares_tf")
@@ -28,6 +29,9 @@ class SinglePathNFNet(keras.Model):
         ModelError: if there is no such variant or path, or `residual_masks` has the wrong number
             of rows.
     """
+
+    #: Frames of the spectrogram from one step of `embedding_and_frames` to the next.
+    frame_stride = SlowFastNFNet.frame_stride
 
     def __init__(self, variant="f0", path="slow", rematerialise=False, **kwargs):
         super().__init__(**kwargs)
@@ -60,7 +64,18 @@ class SinglePathNFNet(keras.Model):
 
     def call(self, log_mel, training=None, residual_masks=None):
         features = self.feature_map(log_mel, training=training, residual_masks=residual_masks)
-        return ops.mean(ops.cast(features, self.variable_dtype), axis=(1, 2))
+        return pooled_embedding([features], self.variable_dtype)
+
+    def embedding_and_frames(self, log_mel, training=None):
+        """The embedding, and its features before they are pooled over time.
+
+        Returns:
+            `[batch, embedding_size]` and `[batch, ceil(time / 4), embedding_size]`, means over
+            frequency.
+        """
+        features = self.feature_map(log_mel, training=training)
+        frames = ops.mean(ops.cast(features, self.variable_dtype), axis=2)
+        return pooled_embedding([features], self.variable_dtype), frames
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.embedding_size)

@@ -1,11 +1,48 @@
 """Slowfast NFNet: the two-path, normaliser-free encoder of the paper."""
 
+import math
+
 import keras
 from keras import ops
 
 from hares_tf.layers import FastToSlowFusion
 from hares_tf.models.nfnet_path import NFNetPath, check_residual_masks
-from hares_tf.models.nfnet_variants import SLOW_TIME_STRIDE, get_variant
+from hares_tf.models.nfnet_variants import (
+    SLOW_TIME_STRIDE,
+    STAGE_STRIDES,
+    STEM_STRIDES,
+    get_variant,
+)
+
+
+def pooled_embedding(maps, dtype):
+    """Means of feature maps over time and frequency, side by side.
+
+    Args:
+        maps: of `[batch, time, freq, features]` each.
+        dtype: of the means: over hundreds of positions they lose digits in half precision.
+
+    Returns:
+        `[batch, all features]`.
+    """
+    pooled = [ops.mean(ops.cast(m, dtype), axis=(1, 2)) for m in maps]
+    return ops.concatenate(pooled, axis=-1)
+
+
+def frame_features(maps, dtype):
+    """Means of both feature maps over frequency, at the rate of the fast one.
+
+    Args:
+        maps: `(fast, slow)`, `[batch, time, freq, features]` with time a quarter (rounded up) in
+            the slow one.
+        dtype: of the means.
+
+    Returns:
+        `[batch, fast time, all features]`; a slow step is repeated for the fast steps it covers.
+    """
+    fast, slow = (ops.mean(ops.cast(m, dtype), axis=2) for m in maps)
+    slow = ops.repeat(slow, SLOW_TIME_STRIDE, axis=1)[:, : ops.shape(fast)[1]]
+    return ops.concatenate([fast, slow], axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="hares_tf")
@@ -40,6 +77,9 @@ class SlowFastNFNet(keras.Model):
     Raises:
         ModelError: if there is no such variant, or `residual_masks` has the wrong number of rows.
     """
+
+    #: Frames of the spectrogram from one step of `embedding_and_frames` to the next.
+    frame_stride = math.prod(time for time, _ in (*STEM_STRIDES, *STAGE_STRIDES))
 
     def __init__(self, variant="f0", rematerialise=False, **kwargs):
         super().__init__(**kwargs)
@@ -114,9 +154,19 @@ class SlowFastNFNet(keras.Model):
 
     def call(self, log_mel, training=None, residual_masks=None):
         maps = self.feature_maps(log_mel, training=training, residual_masks=residual_masks)
-        # Means over hundreds of positions lose digits in half precision.
-        pooled = [ops.mean(ops.cast(m, self.variable_dtype), axis=(1, 2)) for m in maps]
-        return ops.concatenate(pooled, axis=-1)
+        return pooled_embedding(maps, self.variable_dtype)
+
+    def embedding_and_frames(self, log_mel, training=None):
+        """The embedding, and its features before they are pooled over time.
+
+        Returns:
+            `[batch, embedding_size]` and `[batch, ceil(time / 4), embedding_size]`: means over
+            frequency, the slow features held for the four steps that they stand for.
+        """
+        maps = self.feature_maps(log_mel, training=training)
+        return pooled_embedding(maps, self.variable_dtype), frame_features(
+            maps, self.variable_dtype
+        )
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.embedding_size)

@@ -37,6 +37,12 @@ class WaveformEncoder(keras.Model):
         """Number of features."""
         return self.compute_output_shape((1, self.sample_rate))[-1]
 
+    @property
+    def frame_hop(self) -> int | None:
+        """Samples from one step of `embedding_and_frames` to the next; None if it has no frames."""
+        stride = getattr(self.network, "frame_stride", None)
+        return None if stride is None else stride * self.frontend.frame_step
+
     def build(self, input_shape):
         """Creates all variables; `input_shape` is `(batch, samples)`."""
         spectrogram = self.frontend.compute_output_shape(input_shape)
@@ -45,11 +51,28 @@ class WaveformEncoder(keras.Model):
         self.built = True
 
     def call(self, waveform, training=None, residual_masks=None):
-        spectrogram = self.frontend(waveform)
-        if self.standardize is not None:
-            spectrogram = self.standardize(spectrogram)
+        spectrogram = self.spectrogram(waveform)
         masks = {} if residual_masks is None else {"residual_masks": residual_masks}
         return self.network(spectrogram, training=training, **masks)
+
+    def spectrogram(self, waveform):
+        """What the network is given: `[batch, time, freq, 1]`."""
+        spectrogram = self.frontend(waveform)
+        return spectrogram if self.standardize is None else self.standardize(spectrogram)
+
+    def embedding_and_frames(self, waveform, training=None):
+        """The embedding, and the network's features before they are pooled over time.
+
+        Only where `frame_hop` is not None.
+
+        Args:
+            waveform: `[batch, samples]` in [-1, 1].
+            training: as in the call.
+
+        Returns:
+            `[batch, dim]` and `[batch, ceil(samples / frame_hop), features]`, at least one step.
+        """
+        return self.network.embedding_and_frames(self.spectrogram(waveform), training=training)
 
     def compute_output_shape(self, input_shape, **_):
         return self.network.compute_output_shape(self.frontend.compute_output_shape(input_shape))

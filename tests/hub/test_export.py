@@ -119,6 +119,7 @@ for trainable in (False, True):
 """
 
 
+@pytest.mark.slow
 def test_keras_layer_trains_every_variable_or_none(tiny_module):
     done = subprocess.run(
         [sys.executable, "-c", _KERAS_LAYER_FIT, str(tiny_module)], capture_output=True, text=True

@@ -4,6 +4,7 @@ import io
 import pickle
 import zipfile
 
+import ml_dtypes
 import numpy as np
 import pytest
 import reference_network as reference
@@ -318,6 +319,92 @@ def test_npz_written_by_these_helpers_is_sound(network, parameters, tmp_path):
     write_npz(tmp_path / "weights.npz", parameters, (f"{GAIN}.npy", npy(parameters[GAIN])))
     load_haiku_parameters(network, tmp_path / "weights.npz")
     assert_loaded(network, parameters)
+
+
+@pytest.mark.parametrize("prefix", ["byol/~/", "model/", "a/~/b/", "NFNet/"])
+def test_any_modules_in_front(network, parameters, prefix):
+    load_haiku_parameters(network, {prefix + name: value for name, value in parameters.items()})
+    assert_loaded(network, parameters)
+
+
+def test_a_single_path_with_modules_in_front():
+    network = SinglePathNFNet("tiny", "slow")
+    network.build((None, None, None, 1))
+    filled = {
+        name: reference.fill(name, variable.shape)
+        for name, variable in haiku_variables(network).items()
+    }
+    load_haiku_parameters(network, {f"simclr/~/{name}": value for name, value in filled.items()})
+    assert_loaded(network, filled)
+
+
+def test_messages_name_what_the_source_holds(network, parameters):
+    source = {f"byol/~/{name}": value for name, value in parameters.items() if name != GAIN}
+    source["byol/~/projector/w"] = np.zeros(3, np.float32)
+    assert_refused(network, source, f"missing: byol/~/{GAIN}", "unknown: byol/~/projector/w")
+
+
+def test_two_networks_are_refused(network, parameters):
+    source = {
+        f"{side}/{n}": value for side in ("online", "target") for n, value in parameters.items()
+    }
+    assert_refused(network, source, "online/slow_fast_nf_net, target/slow_fast_nf_net")
+    part = {n if n == GAIN else f"online/{n}": value for n, value in parameters.items()}
+    assert_refused(network, part, "more than one network")
+
+
+@pytest.mark.parametrize("copies", [1, 4])
+def test_replicated_parameters(network, parameters, copies):
+    source = {name: np.stack([value] * copies) for name, value in parameters.items()}
+    load_haiku_parameters(network, source)
+    assert_loaded(network, parameters)
+
+
+def test_replicas_that_differ_are_refused(network, parameters):
+    source = {name: np.stack([value] * 3) for name, value in parameters.items()}
+    source[GAIN][2, 0] += 1e-6
+    assert_refused(network, source, "3 copies", f"1 differ, nothing was loaded: {GAIN}")
+    source[GAIN][2, 0] = np.nan
+    assert_refused(network, source, "3 copies", f"1 differ, nothing was loaded: {GAIN}")
+    source[GAIN][:, 0] = np.nan
+    assert_refused(network, source, f"1 with values that are not finite: {GAIN}")
+
+
+def test_parameters_of_which_only_some_are_replicated(network, parameters):
+    source = {name: np.stack([value] * 3) for name, value in parameters.items()}
+    source[GAIN] = parameters[GAIN]
+    others = len(parameters) - 1
+    assert_refused(network, source, f"{others} of a wrong shape")
+    source[GAIN] = np.stack([parameters[GAIN]] * 2)
+    assert_refused(network, source, f"{others + 1} of a wrong shape")
+
+
+def test_bfloat16(network, parameters, tmp_path):
+    source = {name: value.astype(ml_dtypes.bfloat16) for name, value in parameters.items()}
+    wanted = {name: value.astype(np.float32) for name, value in source.items()}
+    load_haiku_parameters(network, source)
+    assert_loaded(network, wanted)
+
+    np.savez(tmp_path / "weights.npz", **source)
+    with np.load(tmp_path / "weights.npz") as saved:
+        assert saved[GAIN].dtype == np.dtype("V2")  # what NumPy makes of a type it does not know
+    other = SlowFastNFNet("tiny")
+    load_haiku_parameters(other, tmp_path / "weights.npz")
+    assert_loaded(other, wanted)
+
+
+def test_replicated_bfloat16_below_other_modules(network, parameters, tmp_path):
+    halves = {name: value.astype(ml_dtypes.bfloat16) for name, value in parameters.items()}
+    source = {f"byol/~/{name}": np.stack([value] * 2) for name, value in halves.items()}
+    np.savez(tmp_path / "weights.npz", **source)
+    load_haiku_parameters(network, tmp_path / "weights.npz")
+    assert_loaded(network, {name: value.astype(np.float32) for name, value in halves.items()})
+
+
+@pytest.mark.parametrize("dtype", ["V4", "i1,i1", "V1"])
+def test_other_bytes_without_a_type_are_refused(network, parameters, dtype):
+    parameters[GAIN] = np.zeros(parameters[GAIN].shape, dtype)
+    assert_refused(network, parameters, f"1 not floating point: {GAIN}")
 
 
 @pytest.mark.parametrize("source", [None, 3, [np.zeros(1)]])

@@ -10,6 +10,7 @@ from hares_tf.evaluation import handle
 from hares_tf.evaluation.embedding import Item, embed_items
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.interface import Interface
+from hares_tf.evaluation.runtime import Runtime
 from hares_tf.evaluation.store import ShardWriter
 from hares_tf.evaluation.windows import Plan
 from hares_tf.hub import loader
@@ -104,7 +105,9 @@ def run_shard(shard: Shard) -> dict[str, str]:
 def _encoder(target: Target) -> handle.Encoder:
     """Opened once per process."""
     interface = Interface(**target.description["interface"])
-    key = (target.handle, target.description["model"], interface)
+    # No other runtime takes its place here: the numbers are stored under this one's name.
+    runtime = Runtime.of_description(target.description)
+    key = (target.handle, target.description["model"], interface, runtime)
     if key not in _encoders:
         module = loader.locate(target.handle)
         # Numbers of another model under this one's name would be believed for ever.
@@ -113,5 +116,5 @@ def _encoder(target: Target) -> handle.Encoder:
                 f"a worker finds another model at {target.handle} than the one to evaluate; all "
                 "workers must reach the same module, and it must not change meanwhile"
             )
-        _encoders[key] = handle.open_encoder(module, interface)
+        _encoders[key] = handle.open_encoder(module, interface, runtime)
     return _encoders[key]

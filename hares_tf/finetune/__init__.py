@@ -1,0 +1,16 @@
+"""A folder of labelled recordings -> a fine-tuned Hub module that names its classes.
+
+The names load on first use, so that `hares-finetune --help` needs no TensorFlow.
+"""
+
+from hares_tf.lazy import attach
+
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "FinetuneError": "errors",
+        "Settings": "settings",
+        "finetune": "pipeline",
+        "read_recordings": "recordings",
+    },
+)

@@ -1,0 +1,93 @@
+"""Clips through an encoder, window by window, in batches of one shape."""
+
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from hares_tf.evaluation.embedding import batch_size, embed_batch
+from hares_tf.evaluation.examples import matrix
+from hares_tf.evaluation.handle import Encoder
+from hares_tf.evaluation.progress import Progress
+from hares_tf.evaluation.windows import window_samples
+from hares_tf.finetune.clips import Audio, Clip, n_tiles, window_batches
+from hares_tf.finetune.errors import NotFiniteError
+from hares_tf.finetune.head import Embedded
+
+
+class WindowEmbedder:
+    """Embeds the tiles of clips, with the encoder's variables as they are at the time.
+
+    Args:
+        encoder: the evaluation's adapter of the module.
+        audio: the decoded clips.
+        seconds: length of a window.
+        scratch: folder for large temporary matrices.
+        progress: told of what takes long.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        audio: Audio,
+        seconds: float,
+        scratch: str | os.PathLike,
+        progress: Progress,
+    ):
+        self._encoder, self._audio, self._seconds = encoder, audio, seconds
+        self._window = window_samples(seconds, encoder.sample_rate)
+        self._scratch, self._progress = scratch, progress
+
+    def embeddings(self, clips: Sequence[Clip], told: str) -> Embedded:
+        """Of all windows, to fit a head on; `told` names the clips to the user."""
+        rows = np.array([n_tiles(clip, self._window) for clip in clips])
+        size = self._encoder.interface["embedding_size"]
+        found = matrix(int(rows.sum()), size, self._scratch)
+        position = 0
+        for embeddings, _ in self._embedded(clips, told):
+            found[position : position + len(embeddings)] = embeddings
+            position += len(embeddings)
+        return Embedded(found, rows, targets_of(clips))
+
+    def clip_logits(
+        self, clips: Sequence[Clip], dense: tuple[np.ndarray, np.ndarray], told: str = ""
+    ) -> np.ndarray:
+        """Mean logits over the windows of each clip, `[clips, classes]`.
+
+        Args:
+            clips: what is scored.
+            dense: kernel `[dim, classes]` and bias `[classes]`.
+            told: names the clips to the user; "" tells nothing.
+        """
+        kernel, bias = dense
+        sums = np.zeros((len(clips), len(bias)))
+        for embeddings, owners in self._embedded(clips, told):
+            np.add.at(sums, owners, embeddings @ kernel + bias)
+        return sums / np.array([[n_tiles(clip, self._window)] for clip in clips])
+
+    def _embedded(
+        self, clips: Sequence[Clip], told: str
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Embeddings of some windows, and the number of the clip of each."""
+        total = sum(n_tiles(clip, self._window) for clip in clips)
+        progress = self._progress if told else Progress("none")
+        # One size for all parts: every further shape would be a further graph.
+        size = batch_size(self._seconds)
+        with progress.phase("encoder", f"embed {told}", total, "window") as bar:
+            batches = window_batches(self._audio, clips, self._window, size, bar.update)
+            for windows, owners in batches:
+                first = clips[owners[0]].id
+                embeddings = embed_batch(self._encoder, windows, first)[: len(owners)]
+                finite = np.isfinite(embeddings).all(axis=1)
+                if not finite.all():
+                    raise NotFiniteError(
+                        "the encoder gives NaN or infinite embeddings for "
+                        f"{clips[owners[np.argmin(finite)]].id}; look at it with "
+                        "hares-check-handle"
+                    )
+                yield embeddings, owners
+
+
+def targets_of(clips: Sequence[Clip]) -> np.ndarray:
+    """`[clips]` classes."""
+    return np.array([clip.label for clip in clips])

@@ -1,0 +1,301 @@
+"""From recordings and a handle to a module and its report: one step after another."""
+
+import hashlib
+import math
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hares_tf.evaluation.handle import Encoder, in_words, stated_interface
+from hares_tf.evaluation.interface import Interface
+from hares_tf.evaluation.progress import Progress
+from hares_tf.evaluation.windows import window_samples
+from hares_tf.files import atomic_directory
+from hares_tf.finetune import report as reports
+from hares_tf.finetune.clips import decode
+from hares_tf.finetune.embedding import WindowEmbedder, targets_of
+from hares_tf.finetune.errors import FinetuneError, as_finetune_errors
+from hares_tf.finetune.head import LINEAR_C, FittedHead, Head, Score, fit_head, score
+from hares_tf.finetune.recordings import PARTS, Recordings
+from hares_tf.finetune.settings import Settings
+from hares_tf.finetune.splits import split
+from hares_tf.hub.export import check_destination
+from hares_tf.hub.loader import load, locate
+
+# Long recordings are seen in windows of a few seconds, as the HARES tasks are.
+LONGEST_WINDOW_SECONDS = 5.0
+_LENGTH_PERCENTILE = 95
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was written.
+
+    Attributes:
+        output: the module's folder.
+        report_folder: see `report`.
+        report: the content of `report.json`.
+        text: a summary for people.
+    """
+
+    output: Path
+    report_folder: Path
+    report: dict
+    text: str
+
+
+def finetune(
+    handle: str | os.PathLike,
+    recordings: Recordings,
+    output: str | os.PathLike,
+    *,
+    settings: Settings | None = None,
+    interface: Interface | None = None,
+    report: str | os.PathLike | None = None,
+    name: str | None = None,
+    overwrite: bool = False,
+    progress: str = "none",
+) -> Outcome:
+    """Fine-tunes a module and writes it, with a report on clips that were held out.
+
+    Args:
+        handle: of a SavedModel, see `hub.locate`.
+        recordings: see `read_recordings`.
+        output: the folder of the new module.
+        settings: see `Settings`.
+        interface: what is known of how the module is called.
+        report: the folder of the report; default: `output` with "-report" behind it.
+        name: of the new module; default: that of the old one and "_finetuned".
+        overwrite: replace a module and a report that are there already.
+        progress: a mode of `hares_tf.evaluation.progress.Progress`.
+
+    Returns:
+        What was written: both folders appear only when they are complete.
+
+    Raises:
+        FinetuneError: something that the caller can change; the message says what.
+    """
+    settings = settings or Settings()
+    output = Path(output)
+    report_folder = Path(f"{output}-report" if report is None else report)
+    with as_finetune_errors():
+        module = locate(handle)
+        stated, _ = stated_interface(module, interface or Interface())
+        _check_paths(module, output, report_folder, overwrite)
+        run = _Run(module, stated, recordings, output, settings, Progress(progress))
+        head = run.fit_head()
+        frozen = run.test_logits(head.best)
+        tuned = run.unfreeze(head)
+        held_out = reports.HeldOut(
+            run.parts["test"], recordings.classes, frozen, run.test_logits(tuned)
+        )
+        name = name or f"{module.name}_finetuned"
+        content = run.report(name, held_out)
+        # One after the other they get their names, when both are complete.
+        with (
+            atomic_directory(report_folder, overwrite) as report_draft,
+            atomic_directory(output, overwrite) as module_draft,
+        ):
+            reports.write(report_draft, content, held_out)
+            run.save(module_draft, name, tuned, content)
+    text = reports.summary(content, held_out, output, report_folder)
+    return Outcome(output, report_folder, content, text)
+
+
+def _check_paths(module, output: Path, report: Path, overwrite: bool) -> None:
+    """Before anything is computed."""
+    if module.kind != "saved_model":
+        what = "a Keras file" if module.kind == "keras" else "a Python function"
+        raise FinetuneError(
+            f"{module.handle} is {what}; what is fine-tuned must be a SavedModel: export it as one"
+        )
+    real = [Path(os.path.realpath(path)) for path in (module.path, output, report)]
+    source, target, reported = real
+    if target == source or target in source.parents:
+        raise FinetuneError(f"--output={output} is where the module itself lies; choose another")
+    if reported == target or target in reported.parents or reported in target.parents:
+        raise FinetuneError(f"--report={report} and --output={output} lie in each other")
+    check_destination(output, overwrite)
+    reports.check_destination(report, overwrite)
+
+
+class _Run:
+    """What the steps share."""
+
+    def __init__(self, module, stated, recordings, output, settings, progress):
+        from hares_tf.evaluation.probe import probe
+        from hares_tf.finetune.encoder import TrainableEncoder
+
+        self._module, self._recordings = module, recordings
+        self._settings, self._progress = settings, progress
+        # Digests now: the module may be on a disk that is changed later.
+        self._source_hash = module.content_hash()
+        loaded = load(module)
+        self._adapter = Encoder(*probe(module.handle, loaded, stated))
+        self._encoder = TrainableEncoder(module.handle, loaded, self._adapter.interface)
+        rate = self._adapter.sample_rate
+        noise = np.random.default_rng(0).normal(0, 0.1, (2, rate)).astype(np.float32)
+        self._encoder.check_against(self._adapter.embed, noise)
+        progress.say(f"{module.name}: {in_words(self._adapter.interface)}")
+
+        self._scratch = output.resolve().parent
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        self._audio, clips, self._rejected = decode(recordings, rate, self._scratch, progress)
+        if self._rejected:
+            progress.say(f"  {len(self._rejected)} recording(s) left out, listed at the end")
+        clips, self._notes = split(clips, recordings.classes, settings.seed)
+        for note in self._notes:
+            progress.say(f"  note: {note}")
+        self.parts = {part: [c for c in clips if c.part == part] for part in PARTS}
+        self._seconds = self._window_seconds()
+        self._window = window_samples(self._seconds, rate)
+        counts = ", ".join(f"{len(some)} {part}" for part, some in self.parts.items())
+        progress.say(
+            f"{len(recordings.classes)} classes, {counts} clips, windows of {self._seconds:g} s"
+        )
+        self._embedder = WindowEmbedder(
+            self._adapter, self._audio, self._seconds, self._scratch, progress
+        )
+
+    def fit_head(self) -> FittedHead:
+        """Phase 1: the head on the frozen encoder."""
+        train, validation = (
+            self._embedder.embeddings(self.parts[part], part) for part in ("train", "validation")
+        )
+        with self._progress.phase("head", "fit", len(LINEAR_C), "fit") as bar:
+            fitted = fit_head(
+                train, validation, self._recordings.classes, self._scratch, bar.update
+            )
+        self._head_choice, self._first = fitted.choice, fitted.score
+        self._progress.say(
+            f"  head on the frozen encoder: validation accuracy {self._first.accuracy:.1f}% "
+            f"(C = {fitted.choice['c']:g})"
+        )
+        return fitted
+
+    def unfreeze(self, fitted: FittedHead) -> Head:
+        """Phase 2: encoder and head together; gives the head of the best epoch."""
+        skipped = None
+        if not self._settings.epochs:
+            skipped = "--epochs=0 asks for the head alone"
+        elif not self._encoder.trainable_variables:
+            skipped = "the module has no trainable variables"
+        self._training = {
+            "skipped": skipped,
+            "epochs": 0 if skipped else self._settings.epochs,
+            "best_epoch": 0,
+            "history": [],
+        }
+        if skipped:
+            self._progress.say(f"  fine-tuning is skipped: {skipped}")
+            return fitted.best
+        from hares_tf.finetune.training import Trainer
+
+        if not self._encoder.has_training_mode:
+            note = "the module has no training mode: it is trained as it is called in inference"
+            self._notes.append(note)
+            self._progress.say(f"  note: {note}")
+        trainer = Trainer(
+            self._encoder,
+            fitted.start,
+            self._audio,
+            self.parts["train"],
+            self._window,
+            self._settings,
+        )
+        history, best = trainer.fit(self._first, self._validate, self._progress)
+        self._training |= {"best_epoch": best, "history": history}
+        return trainer.head() if best else fitted.best
+
+    def _validate(self, head: Head) -> Score:
+        clips = self.parts["validation"]
+        return score(self._embedder.clip_logits(clips, head.dense()), targets_of(clips))
+
+    def test_logits(self, head: Head) -> np.ndarray:
+        """Of the test clips, with the encoder as it is now."""
+        return self._embedder.clip_logits(self.parts["test"], head.dense(), "test")
+
+    def report(self, name: str, held_out: reports.HeldOut) -> dict:
+        """The content of `report.json`."""
+        return {
+            "schema": 1,
+            "name": name,
+            "source": {"name": self._module.name, "content_hash": self._source_hash},
+            "results": held_out.results(),
+            "confusion": held_out.confusion().tolist(),
+            "classes": list(self._recordings.classes),
+            "data": self._data(),
+            "window_seconds": self._seconds,
+            "settings": self._settings.as_data(),
+            "interface": self._adapter.interface,
+            "head": self._head_choice,
+            "validation": {"accuracy": self._first.accuracy, "loss": self._first.loss},
+            "training": self._training,
+            "rejected": [{"id": id, "reason": reason} for id, reason in self._rejected],
+            "notes": self._notes,
+        }
+
+    def save(self, directory: Path, name: str, head: Head, report: dict) -> None:
+        """Writes the module, and checks what was written."""
+        from hares_tf.finetune import module as export
+        from hares_tf.finetune.card import make_card
+
+        self._progress.say("writing the module ...")
+        tuned = report["results"]["fine_tuned"]
+        source_card = self._module.card or {}
+        weights = {
+            "source": "fine-tuned",
+            "from": {
+                **report["source"],
+                **({"weights": source_card["weights"]} if "weights" in source_card else {}),
+            },
+            "data": report["data"],
+            "settings": {**report["settings"], "window_seconds": self._seconds},
+            "epochs_kept": report["training"]["best_epoch"],
+            "held_out": {key: tuned[key] for key in ("accuracy", "interval", "clips")},
+        }
+        encoder = self._encoder
+        card = make_card(
+            self._module.card,
+            name=name,
+            sample_rate=self._adapter.sample_rate,
+            embedding_size=encoder.size,
+            classes=self._recordings.classes,
+            parameters=sum(int(np.prod(v.shape)) for v in encoder.trainable_variables),
+            weights=weights,
+            signatures=export.wrapped_signatures(encoder),
+        )
+        export.save(encoder, head.dense(), self._recordings.classes, card, directory)
+
+    def _window_seconds(self) -> float:
+        if self._settings.window_seconds is not None:
+            return self._settings.window_seconds
+        fixed, rate = self._adapter.interface["window_samples"], self._adapter.sample_rate
+        if fixed:
+            return fixed / rate
+        lengths = [
+            clip.samples / rate for part in ("train", "validation") for clip in self.parts[part]
+        ]
+        usual = float(np.percentile(lengths, _LENGTH_PERCENTILE))
+        return min(LONGEST_WINDOW_SECONDS, math.ceil(100 * usual) / 100)
+
+    def _data(self) -> dict:
+        """What was learnt from: counts, and a hash that changes with any clip, label or part."""
+        clips = sorted((c for some in self.parts.values() for c in some), key=lambda c: c.id)
+        classes = self._recordings.classes
+        content = hashlib.sha256()
+        for clip in clips:
+            line = "\0".join((clip.id, clip.digest, classes[clip.label], clip.part))
+            content.update(f"{line}\n".encode())
+        by_class = Counter(clip.label for clip in clips)
+        return {
+            **self._recordings.description,
+            "clips": {part: len(some) for part, some in self.parts.items()},
+            "seconds": round(sum(c.samples for c in clips) / self._adapter.sample_rate, 1),
+            "clips_by_class": {name: by_class[label] for label, name in enumerate(classes)},
+            "rejected": len(self._rejected),
+            "content_hash": content.hexdigest(),
+        }

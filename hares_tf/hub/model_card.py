@@ -1,0 +1,182 @@
+"""A module's page for people: its card as Markdown, for Kaggle Models or any other hub."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from hares_tf.hub import saved_model
+from hares_tf.hub.errors import HubError
+from hares_tf.hub.loader import LocatedModule
+
+# `hares-export` checks these: from one sample to a minute.
+_LONGEST_SECONDS = 60
+_NEEDED = {"name": str, "sample_rate": int, "embedding_size": int, "weights": dict}
+
+
+def write_model_card(
+    module: LocatedModule,
+    license_name: str,
+    scores: str = "",
+    archive: tuple[str, str] | None = None,
+) -> str:
+    """The page of a module that hares_tf exported.
+
+    Args:
+        module: with a card.
+        license_name: under which its weights may be used.
+        scores: Markdown that shows its HARES scores; "" if there are none.
+        archive: name and SHA-256 of the file that is shared.
+
+    Raises:
+        HubError: the module has no card, or one without what every card of hares_tf says.
+    """
+    card = module.card or {}
+    for name, kind in _NEEDED.items():
+        if not isinstance(card.get(name), kind):
+            raise HubError(
+                f"{module.handle} has no model card of hares-export (no {name}); a page can be "
+                "made of such modules only"
+            )
+    sections = {
+        "Intended use": _intended_use(card),
+        "Interface": _interface(module, card),
+        "Training data": _training_data(card["weights"]),
+        "HARES scores": scores or "This module has not been scored yet.",
+        "Limits": _limits(card),
+        "Licence": f"{plain(license_name)} (the weights; the code of hares_tf is Apache-2.0).",
+    }
+    if archive:
+        name, digest = archive
+        sections["Integrity"] = f"`{name}` has the SHA-256 `{digest}`."
+    parts = [f"# {plain(card['name'])}", plain(card.get("description", ""))]
+    parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _intended_use(card: dict) -> str:
+    uses = ["classification, retrieval and clustering of recordings of any kind"]
+    classes = card.get("classes")
+    if classes:
+        uses.append(f"tagging with the {classes} classes it was trained on")
+    if card.get("flavour") == "reusable":
+        uses.append("fine-tuning on labelled recordings")
+    return (
+        "The module turns a recording (environmental sound, speech or music) into one embedding "
+        f"of {card['embedding_size']} features, for:\n\n{bullets(uses)}"
+    )
+
+
+def _interface(module: LocatedModule, card: dict) -> str:
+    rows = [
+        (name, _tensors(signature.inputs), _tensors(signature.outputs))
+        for name, signature in saved_model.signatures(module.path).items()
+    ]
+    rate = card["sample_rate"]
+    example = (
+        "```python\n"
+        "import tensorflow as tf\n\n"
+        'module = tf.saved_model.load("folder of the unpacked archive")\n'
+        f"embedding = module(tf.zeros([2, {rate}]))  # [2, {card['embedding_size']}]\n"
+        "```"
+    )
+    said = [f"{plain(name)}: {plain(text)}" for name, text in _dict(card, "interface").items()]
+    return "\n\n".join(
+        [
+            f"Input: waveforms at {rate} Hz, one channel, float32 in [-1, 1], of any length.",
+            example,
+            *([bullets(said)] if said else []),
+            "Signatures, as a server names them:",
+            grid(("Signature", "Inputs", "Outputs"), rows),
+        ]
+    )
+
+
+def _tensors(tensors) -> str:
+    import tensorflow as tf
+
+    def one(name: str) -> str:
+        sizes = [dim.size for dim in tensors[name].tensor_shape.dim]
+        shape = ", ".join("?" if size < 0 else str(size) for size in sizes)
+        return f"{name} {tf.as_dtype(tensors[name].dtype).name} [{shape}]"
+
+    return "; ".join(one(name) for name in sorted(tensors))
+
+
+def _training_data(weights: dict) -> str:
+    source = str(weights.get("source", "unknown"))
+    if source == "random":
+        return "None: the weights are random. The module serves as a baseline and for trials."
+    if source.startswith("none"):
+        return "None: the module has no parameters."
+    data = _dict(weights, "data")
+    if not data:
+        facts = [f"{plain(key)}: {plain(weights[key])}" for key in weights if key != "config"]
+        unknown = "What the weights were trained on is not recorded in the module."
+        return f"{unknown} What is:\n\n{bullets(facts)}"
+    facts = [f"{data.get('n_clips', '?')} recordings"]
+    if isinstance(seconds := data.get("seconds"), (int, float)):
+        facts[0] += f", {seconds / 3600:.1f} hours"
+    facts += [f"data set: {plain(data.get('name', '?'))}", *_origin(_dict(data, "source"))]
+    facts.append(f"objective: {plain(weights.get('objective', '?'))}")
+    config = _dict(weights, "config")
+    if "batch" in config:
+        facts.append(f"{weights.get('step', '?')} steps of {config['batch']} crops")
+    crops = _dict(config, "crops")
+    if "seconds" in crops:
+        facts.append(f"crops of {crops['seconds']} seconds")
+    if "content_hash" in data:
+        facts.append(f"content hash of the clips: `{data['content_hash']}`")
+    return bullets(facts)
+
+
+def _origin(source: dict) -> list[str]:
+    """From where the training clips came: data sets by name, or folders."""
+    tasks = [str(one.get("task")) for one in source.get("tasks", []) if isinstance(one, dict)]
+    lines = [f"training recordings of {plain(', '.join(tasks))}"] if tasks else []
+    if folders := source.get("folders"):
+        lines.append(f"folders: {plain(', '.join(map(str, folders)))}")
+    return lines
+
+
+def _limits(card: dict) -> str:
+    rate = card["sample_rate"]
+    limits = [
+        f"Sounds above {rate // 2} Hz are not heard. Recordings of another rate must be resampled "
+        f"to {rate} Hz first; the module cannot notice that they were not.",
+        f"Checked with lengths from one sample to {_LONGEST_SECONDS} seconds. Zeros at the end of "
+        "a waveform are part of it and change the embedding"
+        + (
+            "; the signature with_lengths says where recordings end."
+            if "with_lengths" in _dict(card, "interface")
+            else "."
+        ),
+        "Scores say what linear and small classifiers make of the embedding on public data sets. "
+        "They say nothing about other microphones, languages and places: test on your own.",
+        "Embeddings of speech tell speakers apart. They are personal data where voices are.",
+    ]
+    if card.get("flavour") == "serving":
+        limits.append(f"Inference only, in {plain(card.get('precision', 'float32'))}.")
+    return bullets([*limits, *(plain(note) for note in card.get("notes", []))])
+
+
+def _dict(data: dict, name: str) -> dict:
+    value = data.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def bullets(entries: Iterable[str]) -> str:
+    """A Markdown list; the entries are Markdown."""
+    return "\n".join(f"- {entry}" for entry in entries)
+
+
+def grid(header: Sequence[str], rows: Iterable[Sequence]) -> str:
+    """A Markdown table of plain texts."""
+    lines = [[plain(value) for value in row] for row in (header, *rows)]
+    lines.insert(1, [":--"] * len(header))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plain(value) -> str:
+    """A text that Markdown shows as it is, on one line: no tags, links, emphasis or columns."""
+    words = " ".join(str(value).split())
+    words = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", words)

@@ -1,0 +1,74 @@
+"""What a SavedModel says of itself, read from its files without loading it."""
+
+import re
+from pathlib import Path
+
+from hares_tf.hub.errors import HubError
+from hares_tf.quiet import quiet_import
+
+# Kept among the signatures by TensorFlow for its own use.
+_INTERNAL = "__saved_model"
+_SHARD = re.compile(r"variables\.data-(\d{5})-of-(\d{5})")
+
+
+def read(directory: Path):
+    """The `SavedModel` message of a folder.
+
+    Raises:
+        HubError: there is no `saved_model.pb`, or it cannot be parsed.
+    """
+    with quiet_import():
+        from google.protobuf.message import DecodeError
+        from tensorflow.core.protobuf import saved_model_pb2
+
+    path = Path(directory) / "saved_model.pb"
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString(path.read_bytes())
+    except FileNotFoundError as error:
+        raise HubError(f"{directory} holds no saved_model.pb") from error
+    except DecodeError as error:
+        raise HubError(f"{path} is damaged; export or download the module again") from error
+    if not saved.meta_graphs:
+        raise HubError(f"{path} is empty; export or download the module again")
+    return saved
+
+
+def signatures(directory: Path) -> dict:
+    """The signatures that a server offers: `SignatureDef` by name, sorted.
+
+    Raises:
+        HubError: see `read`; or no graph has the tag "serve".
+    """
+    for meta_graph in read(directory).meta_graphs:
+        if "serve" in meta_graph.meta_info_def.tags:
+            found = meta_graph.signature_def
+            return {name: found[name] for name in sorted(found) if not name.startswith(_INTERNAL)}
+    raise HubError(f"{directory} holds no graph for servers (tag serve)")
+
+
+def missing_part(directory: Path) -> str | None:
+    """The first file that the SavedModel needs and does not have; None if it is whole.
+
+    Of variables, the index and every shard; of assets, those that the graph names.
+    """
+    try:
+        saved = read(directory)
+    except HubError:
+        return "saved_model.pb"
+    for meta_graph in saved.meta_graphs:
+        for asset in meta_graph.asset_file_def:
+            if not (directory / "assets" / asset.filename).is_file():
+                return f"assets/{asset.filename}"
+    variables = directory / "variables"
+    there = {path.name for path in variables.iterdir()} if variables.is_dir() else set()
+    if not there and not any(graph.saver_def.restore_op_name for graph in saved.meta_graphs):
+        return None  # A module of the TF1 format without variables.
+    if "variables.index" not in there:
+        return "variables/variables.index"
+    numbers = [match.groups() for name in there if (match := _SHARD.fullmatch(name))]
+    if not numbers:
+        return "variables/variables.data-*"
+    count = max(int(total) for _, total in numbers)
+    shards = {f"variables.data-{shard:05d}-of-{count:05d}" for shard in range(count)}
+    return next((f"variables/{name}" for name in sorted(shards - there)), None)

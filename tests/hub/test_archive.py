@@ -1,0 +1,341 @@
+"""Archives and caches: the same bytes every time, nothing outside, and what is lost comes back."""
+
+import gzip
+import hashlib
+import io
+import os
+import shutil
+import struct
+import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from hares_tf.files import cache_dir
+from hares_tf.hub import HubError, archive, locate, remote, saved_model
+
+
+@pytest.fixture(scope="module")
+def module(tmp_path_factory):
+    """A small SavedModel with a variable and an asset."""
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "words.txt").write_text("yes\nno\n")
+    small = tf.Module()
+    small.scale = tf.Variable(2.0)
+    small.words = tf.saved_model.Asset(str(folder / "words.txt"))
+    small.__call__ = tf.function(
+        lambda x: small.scale * x, input_signature=[tf.TensorSpec([None, None], tf.float32)]
+    )
+    tf.saved_model.save(small, str(folder / "m"))
+    return folder / "m"
+
+
+@pytest.fixture
+def packed(module, tmp_path):
+    archive.pack(module, tmp_path / "m.tar.gz")
+    return tmp_path / "m.tar.gz"
+
+
+class TestPack:
+    def test_equal_files_give_equal_bytes(self, module, packed, tmp_path):
+        copy = tmp_path / "copy"
+        shutil.copytree(module, copy)
+        for path in copy.rglob("*"):
+            os.utime(path, (1, 1))
+            path.chmod(0o700)
+        link = tmp_path / "link"
+        link.symlink_to(copy)
+        for number, folder in enumerate((copy, link)):
+            other = tmp_path / str(number) / "other_name.tar.gz"
+            digest = archive.pack(folder, other)
+            assert other.read_bytes() == packed.read_bytes()
+            assert digest == hashlib.sha256(packed.read_bytes()).hexdigest()
+            assert other.with_name("other_name.tar.gz.sha256").read_text() == (
+                f"{digest}  other_name.tar.gz\n"
+            )
+        (copy / "saved_model.pb").write_bytes(b"other")
+        assert archive.pack(copy, tmp_path / "n.tar.gz") != digest
+
+    def test_nothing_of_the_machine_is_in_it(self, packed):
+        header = packed.read_bytes()[:10]
+        flags, modified = header[3], struct.unpack("<I", header[4:8])[0]
+        assert (flags, modified) == (0, 0)  # neither name nor time
+        with tarfile.open(packed) as tar:
+            entries = tar.getmembers()
+        names = [entry.name for entry in entries]
+        assert names == sorted(names) and {"saved_model.pb", "assets/words.txt"} <= set(names)
+        # tensorflow_hub writes into those folders only that have an entry.
+        assert {"assets", "variables"} <= {entry.name for entry in entries if entry.isdir()}
+        for entry in entries:
+            assert (entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname) == (
+                0,
+                0,
+                0,
+                "",
+                "",
+            )
+            assert entry.mode == (0o755 if entry.isdir() else 0o644)
+
+    def test_what_cannot_be_packed(self, module, tmp_path):
+        with pytest.raises(HubError, match=r"end in .tar.gz"):
+            archive.pack(module, tmp_path / "m.zip")
+        with pytest.raises(HubError, match="inside the module"):
+            archive.pack(module, module / "m.tar.gz")
+
+    def test_there_and_back(self, module, packed):
+        found = locate(packed)
+        assert found.content_hash() == locate(module).content_hash()
+        loaded = tf.saved_model.load(str(found.path))
+        np.testing.assert_array_equal(loaded(tf.ones([1, 2])), [[2, 2]])
+
+
+class TestCache:
+    def _entry(self, packed) -> Path:
+        digest = hashlib.sha256(packed.read_bytes()).hexdigest()
+        return cache_dir() / "modules" / digest[:32]
+
+    @pytest.mark.parametrize(
+        "lost",
+        ["module/variables/variables.index", "module/assets", "module", "files.json", "."],
+    )
+    def test_what_a_cleaner_deleted_is_unpacked_again(self, module, packed, lost):
+        wanted = locate(packed).content_hash()
+        path = self._entry(packed) / lost
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        assert locate(packed).content_hash() == wanted == locate(module).content_hash()
+        assert [p.name for p in (cache_dir() / "modules").glob(".tmp-*")] == []
+
+    def test_a_cut_file_and_a_damaged_list(self, packed):
+        wanted = locate(packed).content_hash()
+        entry = self._entry(packed)
+        (entry / "module" / "saved_model.pb").write_bytes(b"cut")
+        assert locate(packed).content_hash() == wanted
+        for text in ("{", "[]", '{"a": 1}'):
+            (entry / "files.json").write_text(text)
+            assert locate(packed).content_hash() == wanted
+
+    def test_a_whole_copy_is_used_as_it_is(self, packed):
+        before = locate(packed).path.stat().st_ino
+        assert locate(packed).path.stat().st_ino == before
+
+    def test_a_link_in_the_cache_is_replaced_not_followed(self, packed, tmp_path):
+        entry = self._entry(packed)
+        locate(packed)
+        shutil.rmtree(entry)
+        (tmp_path / "precious").mkdir()
+        (tmp_path / "precious" / "thesis.tex").touch()
+        entry.symlink_to(tmp_path / "precious")
+        locate(packed)
+        assert (tmp_path / "precious" / "thesis.tex").exists() and not entry.is_symlink()
+
+
+def _tar(path: Path, *members, compress=True) -> Path:
+    """An archive of (name, content or type, further fields) entries."""
+    with tarfile.open(path, "w:gz" if compress else "w") as tar:
+        for name, what, *fields in members:
+            entry = tarfile.TarInfo(name)
+            if isinstance(what, bytes) and len(what) != 1:
+                entry.size = len(what)
+            else:
+                entry.type = what
+            for key, value in dict(*fields).items():
+                setattr(entry, key, value)
+            tar.addfile(entry, io.BytesIO(what) if entry.type == tarfile.REGTYPE else None)
+    return path
+
+
+class TestHostileArchives:
+    @pytest.mark.parametrize(
+        ("members", "word"),
+        [
+            ([("../evil", b"evil")], "leads out"),
+            ([("a/../../evil", b"evil")], "leads out"),
+            ([("/tmp/evil-of-hares", b"evil")], "leads out"),
+            ([("a", tarfile.SYMTYPE, {"linkname": ".."}), ("a/evil", b"evil")], "no plain file"),
+            ([("a", tarfile.LNKTYPE, {"linkname": "/etc/passwd"})], "no plain file"),
+            ([("a", tarfile.CHRTYPE)], "no plain file"),
+            ([("a", tarfile.BLKTYPE)], "no plain file"),
+            ([("a", tarfile.FIFOTYPE)], "no plain file"),
+            ([("a", b"file"), ("a/b", b"file")], "a file and a folder"),
+            ([("a/b", b"file"), ("a", b"file")], "a file and a folder"),
+        ],
+    )
+    def test_are_refused_and_leave_nothing(self, members, word, tmp_path):
+        before = sorted((cache_dir() / "modules").glob("*"))
+        with pytest.raises(HubError, match=word):
+            locate(_tar(tmp_path / "m.tar.gz", *members))
+        assert sorted((cache_dir() / "modules").glob("*")) == before
+        assert not (tmp_path / "evil").exists() and not Path("/tmp/evil-of-hares").exists()
+
+    def test_one_that_claims_too_many_bytes(self, tmp_path):
+        entry = tarfile.TarInfo("saved_model.pb")
+        entry.size = archive.MAX_BYTES + 1
+        with gzip.open(tmp_path / "m.tar.gz", "wb") as file:
+            file.write(entry.tobuf() + bytes(1024))
+        with pytest.raises(HubError, match=r"more than any module holds .32 GiB"):
+            locate(tmp_path / "m.tar.gz")
+
+    def test_one_that_holds_too_much(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(archive, "MAX_BYTES", 10_000)
+        with pytest.raises(HubError, match="more than any module"):
+            locate(_tar(tmp_path / "m.tar.gz", ("a", bytes(6000)), ("b", bytes(6000))))
+        monkeypatch.setattr(archive, "MAX_ENTRIES", 3)
+        some = [(str(number), tarfile.DIRTYPE) for number in range(4)]
+        with pytest.raises(HubError, match="3 entries"):
+            locate(_tar(tmp_path / "n.tar.gz", *some))
+
+    def test_a_header_that_would_fill_the_memory(self, tmp_path):
+        """A name of 2 MiB compresses to nothing; one of 20 GiB would, too."""
+        entry = tarfile.TarInfo("././@LongLink")
+        entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 2**21
+        with gzip.open(tmp_path / "m.tar.gz", "wb") as file:
+            file.write(entry.tobuf(tarfile.GNU_FORMAT) + b"a" * 2**21 + bytes(1024))
+        with pytest.raises(HubError, match="claims a header of 2097152"):
+            locate(tmp_path / "m.tar.gz")
+
+    def test_headers_without_end(self, tmp_path):
+        entry = tarfile.TarInfo("././@LongLink")
+        entry.type, entry.size = tarfile.GNUTYPE_LONGNAME, 10
+        with gzip.open(tmp_path / "m.tar.gz", "wb") as file:
+            file.write((entry.tobuf(tarfile.GNU_FORMAT) + b"a" * 10 + bytes(502)) * 5000)
+        with pytest.raises(HubError, match="cannot be unpacked"):
+            locate(tmp_path / "m.tar.gz")
+
+    def test_a_name_that_is_none(self, tmp_path):
+        member = ("a", b"file", {"pax_headers": {"path": "a\0b"}})
+        with pytest.raises(HubError, match="cannot be unpacked"):
+            locate(_tar(tmp_path / "m.tar.gz", member))
+
+
+class TestDamagedArchives:
+    @pytest.mark.parametrize("compress", [True, False])
+    def test_cut_anywhere(self, compress, tmp_path):
+        """Also behind the last file: what is missing there is the checksum of the whole."""
+        content = np.random.default_rng(0).bytes(3000)
+        whole = _tar(
+            tmp_path / "whole.tar.gz",
+            ("saved_model.pb", content),
+            ("b", content),
+            compress=compress,
+        ).read_bytes()
+        # Of a plain tar the blocks of zeros behind the end may be cut.
+        lengths = range(0, len(whole) if compress else 2 * (512 + 3072) + 511, 61)
+        cut = tmp_path / "cut.tar.gz"
+        for length in lengths:
+            cut.write_bytes(whole[:length])
+            with pytest.raises(HubError, match="cannot be unpacked"):
+                locate(cut)
+        cut.write_bytes(whole)
+        assert (locate(cut).path / "b").read_bytes() == content
+
+    def test_a_changed_byte(self, tmp_path):
+        content = np.random.default_rng(0).bytes(3000)
+        path = _tar(tmp_path / "m.tar.gz", ("saved_model.pb", content))
+        data = bytearray(path.read_bytes())
+        data[1500] ^= 1
+        path.write_bytes(data)
+        with pytest.raises(HubError, match="cannot be unpacked"):
+            locate(path)
+
+    def test_the_checksum_beside_it(self, module, packed):
+        locate(packed)
+        sums = packed.with_name("m.tar.gz.sha256")
+        sums.write_text(f"{'0' * 64}  m.tar.gz\n")
+        with pytest.raises(HubError, match="does not fit its checksum"):
+            locate(packed)
+        # A list of other files, and none at all, say nothing.
+        sums.write_text(f"{'0' * 64}  other.tar.gz\n")
+        locate(packed)
+        sums.unlink()
+        locate(packed)
+
+    def test_what_else_is_in_archives(self, tmp_path):
+        """A top folder, and what macOS adds."""
+        members = [("m/saved_model.pb", b"model"), ("__MACOSX/x", b"junk"), (".DS_Store", b"junk")]
+        assert locate(_tar(tmp_path / "m.tar.gz", *members)).path.name == "m"
+
+
+class TestSavedModel:
+    @pytest.mark.parametrize(
+        "part",
+        [
+            "saved_model.pb",
+            "assets/words.txt",
+            "variables/variables.index",
+            "variables/variables.data-00000-of-00001",
+        ],
+    )
+    def test_names_what_is_missing(self, part, module, tmp_path):
+        copy = tmp_path / "m"
+        shutil.copytree(module, copy)
+        assert saved_model.missing_part(copy) is None
+        (copy / part).unlink()
+        assert saved_model.missing_part(copy).split("*")[0] in part
+
+    def test_variables_altogether_and_a_cut_graph(self, module, tmp_path):
+        copy = tmp_path / "m"
+        shutil.copytree(module, copy)
+        shutil.rmtree(copy / "variables")
+        assert saved_model.missing_part(copy) == "variables/variables.index"
+        (copy / "saved_model.pb").write_bytes((copy / "saved_model.pb").read_bytes()[:200])
+        assert saved_model.missing_part(copy) == "saved_model.pb"
+
+    def test_a_module_of_nothing_is_whole(self, tmp_path):
+        tf.saved_model.save(tf.Module(), str(tmp_path / "m"))
+        assert saved_model.missing_part(tmp_path / "m") is None
+
+
+class TestRemote:
+    """tensorflow_hub against a server of this test."""
+
+    @pytest.fixture
+    def handle(self, packed, tmp_path, monkeypatch):
+        monkeypatch.setenv("TFHUB_CACHE_DIR", str(tmp_path / "hub"))
+
+        class Files(SimpleHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Files, directory=str(packed.parent)))
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/m.tar.gz"
+        server.shutdown()
+        server.server_close()
+
+    def test_a_cached_copy_that_lost_files_is_fetched_again(self, handle, module, packed):
+        first = locate(handle)
+        assert first.content_hash() == locate(module).content_hash()
+        for lost in ("saved_model.pb", "assets/words.txt", "variables/variables.index"):
+            (first.path / lost).unlink()
+            assert locate(handle).content_hash() == first.content_hash()
+        packed.unlink()
+        assert locate(handle).path == first.path, "a whole copy needs no network"
+        (first.path / "saved_model.pb").unlink()
+        with pytest.raises(HubError, match=r"has lost saved_model.pb, and .* cannot be fetched"):
+            locate(handle)
+        # What is left stays where it was.
+        assert (first.path / "assets" / "words.txt").is_file()
+        left = [path.name for path in first.path.parent.iterdir() if "incomplete" in path.name]
+        assert left == []
+
+    def test_what_is_published_broken_stays_an_error(self, handle, module, packed, tmp_path):
+        copy = tmp_path / "copy"
+        shutil.copytree(module, copy)
+        (copy / "variables" / "variables.index").unlink()
+        archive.pack(copy, packed)
+        with pytest.raises(HubError, match=r"is broken .no variables/variables.index"):
+            locate(handle)
+
+    def test_a_folder_of_the_user_is_never_touched(self, module, tmp_path, monkeypatch):
+        mine = tmp_path / "mine"
+        shutil.copytree(module, mine)
+        (mine / "saved_model.pb").unlink()
+        monkeypatch.setattr(remote._tensorflow_hub(), "resolve", lambda handle: str(mine))
+        with pytest.raises(HubError, match="is broken"):
+            locate("https://example.org/m/1")
+        assert (mine / "assets" / "words.txt").is_file()
