@@ -65,12 +65,12 @@ class Learner:
         layers = self.encoder.network._flatten_layers()
         return [layer for layer in layers if isinstance(layer, ScaledWSConv2D)]
 
-    def outputs(self, spectrogram, residual_masks=None):
-        """Standardisation, network and head in training: `[rows, ...]` -> `[rows, outputs]`."""
+    def embeddings(self, spectrogram, residual_masks=None):
+        """Standardisation and network in training: `[rows, ...]` -> `[rows, embedding_size]`."""
         if self.encoder.standardize is not None:
             spectrogram = self.encoder.standardize(spectrogram)
         masks = {} if residual_masks is None else {"residual_masks": residual_masks}
-        return self.head(self.encoder.network(spectrogram, training=True, **masks))
+        return self.encoder.network(spectrogram, training=True, **masks)
 
     def named_variables(self) -> dict:
         """All that a checkpoint holds, by its name in the file."""

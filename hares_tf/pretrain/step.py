@@ -56,11 +56,11 @@ def gradients_of(learner: Learner, batch: dict, draws: Draws, context, chunk: in
     """This replica's share of the gradients of the mean loss over the global batch.
 
     With `chunk`, gradients are cached (Gao et al., 2021, "Scaling deep contrastive learning batch
-    size under memory limited setup"): outputs of all examples first, chunk by chunk and without
-    keeping activations; then the loss and its gradient with respect to the outputs; then each
-    chunk once more with activations, from its outputs' gradients. The result is that of the whole
-    batch, since examples of a normaliser-free network do not see each other before the loss. It
-    costs one more forward pass and holds the activations of one chunk only.
+    size under memory limited setup"): embeddings of all examples first, chunk by chunk and without
+    keeping activations; then the loss and its gradient with respect to the embeddings; then each
+    chunk once more with activations, from its embeddings' gradients. The result is that of the
+    whole batch, since examples of a normaliser-free network do not see each other before the loss.
+    It costs one more forward pass of the network and holds the activations of one chunk only.
 
     Args:
         learner: what is trained.
@@ -80,7 +80,8 @@ def gradients_of(learner: Learner, batch: dict, draws: Draws, context, chunk: in
     spectrogram = _views(learner, batch["audio"], draws)
     labels = _mixed_labels(learner, batch, draws)
 
-    def loss_of(outputs):
+    def loss_of(embeddings):
+        outputs = learner.head(embeddings)
         losses = learner.objective.losses(
             tf.reshape(outputs, [views, clips, outputs.shape[-1]]), labels, gather
         )
@@ -89,20 +90,26 @@ def gradients_of(learner: Learner, batch: dict, draws: Draws, context, chunk: in
     variables = [variable.value for variable in learner.trainable_variables]
     if not chunk or chunk >= views * clips:
         with tf.GradientTape() as tape:
-            outputs = learner.outputs(spectrogram, draws.residual_masks)
-            loss, losses = loss_of(outputs)
+            embeddings = learner.embeddings(spectrogram, draws.residual_masks)
+            loss, losses = loss_of(embeddings)
         gradients = tape.gradient(loss, variables, unconnected_gradients="zero")
     else:
         chunks = _cut(spectrogram, draws.residual_masks, chunk)
-        with _kernels_standardised_once(learner, variables) as shared:
-            outputs = _outputs_in_chunks(learner, chunks)
+        # The head is small work and many parameters: it sees all embeddings at once.
+        head = [variable.value for variable in learner.head.trainable_variables]
+        encoder = variables[: len(variables) - len(head)]
+        with _kernels_standardised_once(learner, encoder) as shared:
+            embeddings = _embeddings_in_chunks(learner, chunks)
             with tf.GradientTape() as tape:
-                tape.watch(outputs)
-                loss, losses = loss_of(outputs)
-            output_gradients = tape.gradient(loss, outputs)
-            gradients = shared.gradients_of_variables(
-                _gradients_in_chunks(learner, chunks, output_gradients, shared.sources)
+                tape.watch(embeddings)
+                loss, losses = loss_of(embeddings)
+            upstream, head_gradients = tape.gradient(
+                loss, (embeddings, head), unconnected_gradients="zero"
             )
+            gradients = shared.gradients_of_variables(
+                _gradients_in_chunks(learner, chunks, upstream, shared.sources)
+            )
+        gradients += head_gradients
 
     metrics = {"loss": loss}
     for name, values in losses.metrics.items():
@@ -192,38 +199,35 @@ def _chunk(chunks, index):
     return spectrograms[index], None if masks is None else masks[index]
 
 
-def _outputs_in_chunks(learner, chunks):
-    """Outputs of all views `[views, outputs]`; nothing is kept for a gradient."""
+def _embeddings_in_chunks(learner, chunks):
+    """Embeddings of all views `[views, dim]`; nothing is kept for a gradient."""
     count, chunk = chunks[0].shape[:2]
 
-    def body(index, outputs):
-        return index + 1, outputs.write(index, learner.outputs(*_chunk(chunks, index)))
+    def body(index, embeddings):
+        return index + 1, embeddings.write(index, learner.embeddings(*_chunk(chunks, index)))
 
-    _, outputs = tf.while_loop(
+    shape = [chunk, learner.encoder.embedding_size]
+    _, embeddings = tf.while_loop(
         lambda index, _: index < count,
         body,
-        (0, tf.TensorArray(tf.float32, count, element_shape=[chunk, *_output_shape(learner)])),
+        (0, tf.TensorArray(tf.float32, count, element_shape=shape)),
         parallel_iterations=1,
         maximum_iterations=count,
     )
-    return outputs.concat()
+    return embeddings.concat()
 
 
-def _output_shape(learner):
-    return learner.head.compute_output_shape((1, learner.encoder.embedding_size))[1:]
-
-
-def _gradients_in_chunks(learner, chunks, output_gradients, sources):
-    """Sum over the chunks of the gradients that their outputs' gradients cause."""
+def _gradients_in_chunks(learner, chunks, upstream, sources):
+    """Sum over the chunks of the gradients that their embeddings' gradients cause."""
     count, chunk = chunks[0].shape[:2]
-    output_gradients = tf.reshape(output_gradients, [count, chunk, output_gradients.shape[-1]])
+    upstream = tf.reshape(upstream, [count, chunk, upstream.shape[-1]])
 
     def body(index, sums):
         with tf.GradientTape() as tape:
             tape.watch(sources)
-            outputs = learner.outputs(*_chunk(chunks, index))
+            embeddings = learner.embeddings(*_chunk(chunks, index))
         gradients = tape.gradient(
-            outputs, sources, output_gradients[index], unconnected_gradients="zero"
+            embeddings, sources, upstream[index], unconnected_gradients="zero"
         )
         return index + 1, [total + new for total, new in zip(sums, gradients, strict=True)]
 

@@ -97,13 +97,13 @@ def test_residual_masks_take_part_and_are_never_rescaled():
     spectrogram = tf.random.stateless_normal([2, 10, 80, 1], [0, 0])
     masks = np.ones((rows, 2), np.float32)
     masks[:, 1] = 0.0
-    kept, dropped = learner.outputs(spectrogram, masks).numpy()
-    all_kept = learner.outputs(spectrogram, np.ones_like(masks)).numpy()
+    kept, dropped = learner.embeddings(spectrogram, masks).numpy()
+    all_kept = learner.embeddings(spectrogram, np.ones_like(masks)).numpy()
     np.testing.assert_allclose(kept, all_kept[0], rtol=1e-5, atol=1e-6)
     for path in (network.slow, network.fast):
         for index in path.dropped_blocks:
             path.blocks[index].skip_gain.assign(0.0)
-    silent = learner.outputs(spectrogram, np.ones_like(masks)).numpy()
+    silent = learner.embeddings(spectrogram, np.ones_like(masks)).numpy()
     np.testing.assert_allclose(dropped, silent[1], rtol=1e-5, atol=1e-6)
     assert np.abs(all_kept[1] - silent[1]).max() > 1e-3
 
