@@ -13,7 +13,7 @@ NONE, INT8, FLOAT16 = "none", "int8", "float16"
 QUANTIZATIONS = (NONE, INT8, FLOAT16)
 # Largest difference from the module's own outputs, in standard deviations of the output. Rounding
 # alone was seen at 1e-5, 0.005 and 0.06 in a network of fifty layers.
-TOLERANCES = {NONE: 1e-3, FLOAT16: 0.03, INT8: 0.3}
+TOLERANCES = {NONE: 3e-3, FLOAT16: 0.03, INT8: 0.3}
 # Smaller constants stay float32, as LiteRT's own quantisation to int8 has it.
 _FEWEST_ELEMENTS = 1024
 _LARGEST_HALF = float(np.finfo(np.float16).max)

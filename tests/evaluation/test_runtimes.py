@@ -336,6 +336,18 @@ def test_what_cannot_become_tflite_is_said(two_layers, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quantize", ["none", "float16", "int8"])
+@pytest.mark.parametrize(
+    "quantize",
+    [
+        "none",
+        "float16",
+        pytest.param(
+            "int8",
+            marks=pytest.mark.xfail(
+                reason="int8 deviates by several standard deviations, and is refused", strict=True
+            ),
+        ),
+    ],
+)
 def test_the_network_in_tflite(tiny_module, tmp_path, quantize):
     assert _convert(tiny_module, tmp_path / "tiny.tflite", f"--quantize={quantize}") == 0

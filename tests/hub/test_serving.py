@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from hub.model_servers import SessionModule, stand_in, tensorflow_model_server
+from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from hares_tf.hub import HubError, command, conformance, export, loader, serving_root, warmup
@@ -413,5 +414,5 @@ def test_without_python(root, served, tmp_path):
             answers = sorted((tmp_path / name).glob(f"{key}.out.*"))
             assert len(answers) == 4
             for path in answers:
-                tensor = tf.compat.v1.TensorProto.FromString(path.read_bytes())
+                tensor = tensor_pb2.TensorProto.FromString(path.read_bytes())
                 np.testing.assert_allclose(tf.make_ndarray(tensor), wanted, rtol=1e-4, atol=1e-5)
