@@ -13,7 +13,7 @@ from hares_tf.layers.grouped_convolution import grouped_conv2d
 VARIANCE_FLOOR = 1e-4
 
 # Of this thread, since each replica of a strategy traces the same layers in a thread of its own.
-_given = contextvars.ContextVar("given_kernels", default={})  # noqa: B039, never changed
+_given = contextvars.ContextVar("given_kernels")
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def given_kernels(kernels):
     Args:
         kernels: `[(layer, effective kernel), ...]`; other layers go on as ever.
     """
-    token = _given.set({**_given.get(), **{id(layer): kernel for layer, kernel in kernels}})
+    token = _given.set({**_given.get({}), **{id(layer): kernel for layer, kernel in kernels}})
     try:
         yield
     finally:
@@ -102,7 +102,7 @@ class ScaledWSConv2D(keras.layers.Layer):
         return centred * (scale * ops.convert_to_tensor(self.gain) * self.input_scale)
 
     def call(self, x, training=None):
-        kernel = _given.get().get(id(self))
+        kernel = _given.get({}).get(id(self))
         if kernel is None:
             kernel = self.effective_kernel()
         kernel = ops.cast(kernel, self.compute_dtype)

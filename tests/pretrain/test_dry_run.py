@@ -5,7 +5,6 @@ import re
 import micro
 import pytest
 import tensorflow as tf
-from test_trainer import clips  # noqa: F401, a fixture
 
 from hares_tf.pretrain import PretrainError
 from hares_tf.pretrain.dry_run import dry_run
@@ -20,7 +19,7 @@ def said(pattern, lines):
 
 
 @pytest.fixture(scope="module")
-def plain(clips):  # noqa: F811
+def plain(clips):
     """What is said of the small network as it is."""
     return dry_run(micro.get_config(), clips, STRATEGY)
 
@@ -35,7 +34,7 @@ def test_sizes_are_those_of_the_run(plain):
 
 
 @pytest.mark.slow
-def test_activations_are_those_of_clips(clips, monkeypatch):  # noqa: F811
+def test_activations_are_those_of_clips(clips, monkeypatch):
     """Whatever batch is looked at, and fewer with rematerialisation."""
     config = micro.get_config()
     found = []
@@ -48,7 +47,7 @@ def test_activations_are_those_of_clips(clips, monkeypatch):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_operations_are_those_of_products(clips):  # noqa: F811
+def test_operations_are_those_of_products(clips):
     """Three times the forward pass, of which a wide projector is nearly all."""
     config = micro.get_config()
     config.objective.update({"hidden": 4096, "layers": 2, "size": 128})
@@ -62,7 +61,7 @@ def test_operations_are_those_of_products(clips):  # noqa: F811
     )
 
 
-def test_chunks_save_activations_and_cost_a_forward_pass(clips, plain):  # noqa: F811
+def test_chunks_save_activations_and_cost_a_forward_pass(clips, plain):
     config = micro.get_config()
     config.chunk = 2
     chunked = dry_run(config, clips, STRATEGY)
@@ -76,7 +75,7 @@ def test_chunks_save_activations_and_cost_a_forward_pass(clips, plain):  # noqa:
     assert memory[1] - state == pytest.approx(memory[0] - state - 7 * activations / 1024, abs=2e-4)
 
 
-def test_what_a_run_would_refuse_is_refused(clips):  # noqa: F811
+def test_what_a_run_would_refuse_is_refused(clips):
     config = micro.get_config()
     config.chunk = 5
     with pytest.raises(PretrainError, match="chunk=5"):

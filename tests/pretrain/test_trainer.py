@@ -11,12 +11,9 @@ from pathlib import Path
 import micro
 import numpy as np
 import pytest
-import soundfile
 import tensorflow as tf
 
 from hares_tf.data import DataError, open_clips
-from hares_tf.data.prepare import prepare
-from hares_tf.data.sources import folder_source
 from hares_tf.hub.checkpoint import load_encoder, open_checkpoint
 from hares_tf.models import create_model
 from hares_tf.models.variable_names import named_variables
@@ -27,20 +24,6 @@ from hares_tf.pretrain.journal import read_metrics
 from hares_tf.pretrain.run_record import check_resumable, read_record
 
 CONFIG = Path(micro.__file__)
-
-
-@pytest.fixture(scope="module")
-def clips(tmp_path_factory):
-    """Prepared clips: chords of half a second."""
-    folder = tmp_path_factory.mktemp("recordings")
-    random = np.random.default_rng(0)
-    for number in range(24):
-        hertz = random.uniform(200, 3000, 3)
-        wave = 0.2 * np.sin(2 * np.pi * hertz[:, None] * np.arange(8000) / 16_000).sum(axis=0)
-        soundfile.write(folder / f"{number:02}.wav", wave, 16_000)
-    output = tmp_path_factory.mktemp("clips") / "prepared"
-    prepare(folder_source([folder]), output, workers=1)
-    return output
 
 
 def arrays(workdir, step):
