@@ -1,14 +1,13 @@
 """The embedding phase: decode in parallel, window, embed in fixed-shape batches, store."""
 
 import collections
-import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hares_tf.audio import AudioError
+from hares_tf.evaluation.decoding import decoded_ahead
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.handle import Encoder
 from hares_tf.evaluation.store import ShardWriter
@@ -21,8 +20,6 @@ PREPROCESSING_VERSION = 2
 PARTNER_UNREADABLE = "it was to be mixed with another clip: "
 # A batch holds this much audio whatever the window length: 16 windows of 3 s.
 BATCH_SECONDS = 48.0
-# Decoded bytes that may wait for the encoder; a longer recording is decoded alone.
-_AHEAD_BYTES = 256 * 2**20
 
 
 def batch_size(window_seconds: float) -> int:
@@ -113,11 +110,7 @@ def embed_items(
 def _decoded(
     items: Sequence[Item], plan: Plan, window: int, sample_rate: int
 ) -> Iterator[tuple[str, np.ndarray | AudioError]]:
-    """Decodes in threads, in order, a bounded way ahead.
-
-    Threads do, because libsndfile and soxr release Python's lock. Memory is bounded by the number
-    of items and by their decoded size, as far as `Sound.decoded_bytes` can tell it.
-    """
+    """(key, windows or why there are none) of each item, in order."""
 
     def decode(item: Item) -> np.ndarray | AudioError:
         try:
@@ -125,24 +118,11 @@ def _decoded(
         except AudioError as error:
             return error
 
-    workers = os.cpu_count() or 1
-    ahead: collections.deque[tuple[str, int, Future]] = collections.deque()
-    ahead_bytes = 0
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        try:
-            for item in items:
-                size = item.sound.decoded_bytes(sample_rate)
-                while ahead and (len(ahead) >= 32 * workers or ahead_bytes + size > _AHEAD_BYTES):
-                    done, done_size, future = ahead.popleft()
-                    ahead_bytes -= done_size
-                    yield done, future.result()
-                ahead.append((item.key, size, pool.submit(decode, item)))
-                ahead_bytes += size
-            while ahead:
-                done, _, future = ahead.popleft()
-                yield done, future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def size_of(item: Item) -> int:
+        return item.sound.decoded_bytes(sample_rate)
+
+    for item, windows in decoded_ahead(items, decode, size_of):
+        yield item.key, windows
 
 
 def embed_batch(encoder: Encoder, batch: np.ndarray, beginning: str) -> np.ndarray:

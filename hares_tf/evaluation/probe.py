@@ -254,7 +254,7 @@ def _embedder(
 
     @tf.function
     def embed(batch):
-        pieces = _normalised(_fitted(batch, interface.window_samples), interface.normalise)
+        pieces = normalised(fitted(batch, interface.window_samples), interface.normalise)
         if one_by_one:
             embeddings = tf.map_fn(embedding, pieces, fn_output_signature=tf.float32)
         else:
@@ -271,7 +271,7 @@ def _embedder(
     return embed_array, embed
 
 
-def _fitted(batch, length: int | None):
+def fitted(batch, length: int | None):
     """`[batch, samples]` -> `[batch * tiles, length]`, zero-padded at the end."""
     if length is None:
         return batch
@@ -280,7 +280,8 @@ def _fitted(batch, length: int | None):
     return tf.reshape(tf.pad(batch, [[0, 0], [0, tiles * length - samples]]), [-1, length])
 
 
-def _normalised(waveforms, kind: str):
+def normalised(waveforms, kind: str):
+    """Waveforms as `interface.Interface.normalise` says."""
     if kind == "standard":
         mean, variance = tf.nn.moments(waveforms, axes=[1], keepdims=True)
         return (waveforms - mean) * tf.math.rsqrt(variance + 1e-7)

@@ -5,24 +5,20 @@ from it epoch after epoch; what is held in memory does not grow with the data.
 """
 
 import collections
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from hares_tf.audio import AudioError
+from hares_tf.evaluation.decoding import decoded_ahead
 from hares_tf.finetune.errors import FinetuneError
 from hares_tf.finetune.recordings import Recording, Recordings
 
 # Of 16-bit samples: those of a file at the module's own rate come back as they were.
 _FULL_SCALE = 32768.0
-# Decoded bytes that may wait to be written; a longer recording is decoded alone.
-_AHEAD_BYTES = 256 * 2**20
-_RECORDINGS_PER_WORKER = 32
 _FEWEST = 3
 
 
@@ -124,10 +120,7 @@ def decode(
 def _decoded(
     recordings: Sequence[Recording], sample_rate: int
 ) -> Iterator[tuple[Recording, str, np.ndarray | str]]:
-    """(recording, digest, int16 samples or why there are none), in order, in threads.
-
-    Threads do, because libsndfile and soxr release Python's lock.
-    """
+    """(recording, digest, int16 samples or why there are none), in order."""
 
     def read(recording: Recording) -> tuple[str, np.ndarray | str]:
         try:
@@ -137,27 +130,11 @@ def _decoded(
         samples = np.clip(np.rint(waveform * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
         return recording.sound.content_digest(), samples.astype(np.int16)
 
-    workers = os.cpu_count() or 1
-    ahead: collections.deque[tuple[Recording, int, Future]] = collections.deque()
-    ahead_bytes = 0
-    with ThreadPoolExecutor(workers, thread_name_prefix="decode") as pool:
-        try:
-            for recording in recordings:
-                size = recording.sound.decoded_bytes(sample_rate)
-                while ahead and (
-                    len(ahead) >= _RECORDINGS_PER_WORKER * workers
-                    or ahead_bytes + size > _AHEAD_BYTES
-                ):
-                    done, done_size, future = ahead.popleft()
-                    ahead_bytes -= done_size
-                    yield done, *future.result()
-                ahead.append((recording, size, pool.submit(read, recording)))
-                ahead_bytes += size
-            while ahead:
-                done, _, future = ahead.popleft()
-                yield done, *future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+    def size_of(recording: Recording) -> int:
+        return recording.sound.decoded_bytes(sample_rate)
+
+    for recording, (digest, samples) in decoded_ahead(recordings, read, size_of):
+        yield recording, digest, samples
 
 
 def _without_ambiguous(

@@ -7,6 +7,7 @@ the same interface is called with tensors, in training or inference mode.
 import numpy as np
 import tensorflow as tf
 
+from hares_tf.evaluation.probe import fitted, normalised
 from hares_tf.finetune.errors import FinetuneError
 
 # What two ways to the same embedding may differ by, relative to the largest value.
@@ -43,7 +44,9 @@ class TrainableEncoder:
         self.regularization_losses = list(getattr(loaded, "regularization_losses", None) or [])
 
     def __call__(self, waveform, training: bool):
-        pieces = _normalised(self._fitted(waveform), self._interface["normalise"])
+        pieces = normalised(
+            fitted(waveform, self._interface["window_samples"]), self._interface["normalise"]
+        )
         if self._one_by_one:
             embeddings = tf.map_fn(
                 lambda piece: self._pooled(self._call(piece[tf.newaxis], training))[0],
@@ -115,15 +118,6 @@ class TrainableEncoder:
             output = reduce(tf.reshape(output, [tf.shape(output)[0], -1, self.size]), axis=1)
         return output
 
-    def _fitted(self, batch):
-        """Tiles of the one length that the module takes, `[batch * tiles, length]`."""
-        length = self._interface["window_samples"]
-        if length is None:
-            return batch
-        samples = tf.shape(batch)[1]
-        tiles = tf.maximum(1, -(-samples // length))
-        return tf.reshape(tf.pad(batch, [[0, 0], [0, tiles * length - samples]]), [-1, length])
-
 
 def _entry(loaded, name: str):
     """What is called: the object, one of its functions, or a signature (in that order)."""
@@ -139,14 +133,3 @@ def _listed(loaded, name: str) -> list[tf.Variable]:
 
 def _union(*lists: list[tf.Variable]) -> list[tf.Variable]:
     return list({id(variable): variable for some in lists for variable in some}.values())
-
-
-def _normalised(waveforms, kind: str):
-    """As `evaluation.interface.Interface.normalise` says."""
-    if kind == "standard":
-        mean, variance = tf.nn.moments(waveforms, axes=[1], keepdims=True)
-        return (waveforms - mean) * tf.math.rsqrt(variance + 1e-7)
-    if kind == "peak_quarter":
-        peak = tf.reduce_max(tf.abs(waveforms), axis=1, keepdims=True)
-        return 0.25 * tf.math.divide_no_nan(waveforms, peak)
-    return waveforms

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.evaluation import Encoder, EvaluationError, embedding
+from hares_tf.evaluation import Encoder, EvaluationError, decoding, embedding
 from hares_tf.evaluation.embedding import Item, batch_size, embed_items
 from hares_tf.evaluation.mixing import mixed_targets, mixtures
 from hares_tf.evaluation.tasks import sound
@@ -188,7 +188,7 @@ def test_long_recordings_are_not_decoded_together(tmp_path, monkeypatch):
         path = tmp_path / f"{index}.flac"
         soundfile.write(path, np.zeros(500_000, np.int16), RATE)
         items.append(Item(str(index), FileSound(str(path))))
-    monkeypatch.setattr(embedding, "_AHEAD_BYTES", 9 * 2**20)
+    monkeypatch.setattr(decoding, "_AHEAD_BYTES", 9 * 2**20)
     started, handed_over, most = [], [], []
     load = sound.load_audio
 
