@@ -14,6 +14,8 @@ from training_step import anonymous_bytes
 
 CLIPS, SECONDS, RATE = 240, 1.0, 16_000
 STEPS_PER_CALL = 10
+# More than what waits in the buffers of a pipeline.
+BATCHES_ALONE = 200
 RUN_STEPS, LOOK_EVERY = 160, 40
 
 
@@ -55,10 +57,24 @@ def waiting_for_input(clips_folder: Path) -> None:
         name: lambda name=name: loops[name].run(iterators[name], 0, STEPS_PER_CALL)
         for name in loops
     }
+
+    def alone():
+        for _ in range(BATCHES_ALONE):
+            next(reading)
+
+    functions["alone"] = alone
     for function in functions.values():
         function()  # traces
     seconds = interleaved(functions, rounds=7)
     milliseconds = 1e3 * np.median(seconds["reading"]) / STEPS_PER_CALL
+    # Both on all cores: a step could not be kept waiting by an input that is this much faster.
+    verdict(
+        "a batch of the demo from the pipeline alone, over a step whose batch is there",
+        median_ratio(seconds["alone"], seconds["ready"]) * STEPS_PER_CALL / BATCHES_ALONE,
+        0.5,
+        "",
+        at_most=True,
+    )
     verdict(
         f"a step of the demo with its input ({milliseconds:.0f} ms) over one whose batch is there",
         median_ratio(seconds["reading"], seconds["ready"]),
