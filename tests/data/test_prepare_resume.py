@@ -305,18 +305,24 @@ def test_a_process_that_is_not_alone_waits_for_the_cache(audio, tmp_path, monkey
     folder = prepared(audio, cache=tmp_path / "first")
     twin = tmp_path / "second/prepared" / folder.name
     (twin / UNFINISHED).mkdir(parents=True)
+    waits, found = threading.Event(), []
+
+    def say(self, message):
+        if message.startswith("waiting for another process"):
+            waits.set()
+
+    monkeypatch.setattr("hares_tf.evaluation.progress.Progress.say", say)
     with open(twin / UNFINISHED / "lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = []
         second = threading.Thread(
             target=lambda: found.append(prepared(audio, cache=tmp_path / "second"))
         )
         second.start()
+        assert waits.wait(timeout=60)
         for path in folder.iterdir():
             (twin / path.name).write_bytes(path.read_bytes())
         times = {path: path.stat().st_mtime_ns for path in twin.glob("clips.*")}
-        time.sleep(0.2)
-        assert second.is_alive()
+        assert second.is_alive() and not found
     second.join(timeout=30)
     assert found == [twin] and not (twin / UNFINISHED).exists()
     assert {path: path.stat().st_mtime_ns for path in twin.glob("clips.*")} == times
