@@ -158,7 +158,9 @@ def _convolution(layer, constant, activate: bool = False):
 
     def call(x):
         x = tf.cast(x, kernel.dtype)
-        y = tf.nn.bias_add(tf.nn.conv2d(x, kernel, layer.strides, "SAME"), bias)
+        y = tf.nn.conv2d(x, kernel, layer.strides, "SAME")
+        # Groups and bias_add: see `layers.grouped_convolution`.
+        y = y + bias if layer.groups > 1 else tf.nn.bias_add(y, bias)
         y = tf.cast(y, tf.float32)
         return gelu_tanh(y) if activate else y
 
