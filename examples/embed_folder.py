@@ -19,10 +19,8 @@ import numpy as np
 
 from hares_tf.audio import AudioError, load_audio
 from hares_tf.errors import HaresError
-from hares_tf.evaluation import Interface
-from hares_tf.evaluation.handle import in_words, open_encoder, stated_interface
-from hares_tf.evaluation.runtime import Runtime
-from hares_tf.hub import locate
+from hares_tf.evaluation import Runtime, load_encoder
+from hares_tf.evaluation.handle import in_words
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 for name in ("handle", "audio", "output"):
@@ -32,9 +30,10 @@ parser.add_argument("--runtime", default="tensorflow", help="or openvino: faster
 args = parser.parse_args()
 paths = sorted(p for p in Path(args.audio).rglob("*") if p.is_file() and p.name[0] != ".")
 try:
-    module = locate(args.handle)
-    stated, _ = stated_interface(module, Interface())
-    encoder = open_encoder(module, stated, Runtime(args.runtime))
+    runtime = Runtime(args.runtime)
+    encoder = load_encoder(
+        args.handle, runtime=runtime, say=lambda message: print(message, file=sys.stderr)
+    )
 except HaresError as error:
     parser.error(str(error))
 print(in_words(encoder.interface))
@@ -53,6 +52,6 @@ with open(args.output, "w", newline="", encoding="utf-8") as file:
         windows = np.pad(waveform, (0, -len(waveform) % length)).reshape(-1, length)
         # Eight at a time: an hour must not need the memory of an hour at once.
         parts = [encoder.embed(windows[i : i + 8]) for i in range(0, len(windows), 8)]
-        name = path.relative_to(args.audio).as_posix()
-        table.writerow([name, *map(float, np.concatenate(parts).mean(0))])
+        mean = np.concatenate(parts).mean(0)
+        table.writerow([path.relative_to(args.audio).as_posix(), *map(float, mean)])
 print(f"{args.output}: {len(paths) - left_out} recordings, {left_out} left out")

@@ -17,9 +17,7 @@ import numpy as np
 
 from hares_tf.audio import load_audio
 from hares_tf.errors import HaresError
-from hares_tf.evaluation import Interface
-from hares_tf.evaluation.handle import open_encoder, stated_interface
-from hares_tf.hub import locate
+from hares_tf.evaluation import load_encoder
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 for name in ("handle", "table", "query"):
@@ -28,8 +26,7 @@ for name, default in (("seconds", 3.0), ("top", 5)):
     parser.add_argument(f"--{name}", type=type(default), default=default)
 args = parser.parse_args()
 try:
-    module = locate(args.handle)
-    encoder = open_encoder(module, stated_interface(module, Interface())[0])
+    encoder = load_encoder(args.handle)
     waveform = load_audio(args.query, encoder.sample_rate)
     with open(args.table, newline="", encoding="utf-8") as file:
         names, rows = zip(*((row[0], row[1:]) for row in list(csv.reader(file))[1:]), strict=True)

@@ -13,6 +13,7 @@ import soundfile
 import tensorflow as tf
 
 from hares_tf.hub import locate
+from hares_tf.runtimes.errors import ConversionError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 NAMES = ("embed_folder", "nearest_sounds", "retrain_keras", "retrain_tf_keras")
@@ -158,6 +159,22 @@ def test_tf_keras_may_be_absent(run, module, sounds, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf_keras", None)
     code, _, _ = run("retrain_tf_keras", handle=module, audio=sounds, output=tmp_path / "mine")
     assert str(code).startswith("skipped: ") and "pip install tf_keras" in code
+
+
+def test_what_openvino_does_not_take_is_embedded_by_tensorflow(
+    run, module, sounds, tmp_path, monkeypatch
+):
+    def refuse(*_):
+        raise ConversionError("OpenVINO does not take the graph")
+
+    monkeypatch.setattr("hares_tf.runtimes.openvino.convert", refuse)
+    tables = [tmp_path / "openvino.csv", tmp_path / "tensorflow.csv"]
+    for table in tables:
+        flags = {"handle": module, "audio": sounds, "output": table, "runtime": table.stem}
+        code, _, err = run("embed_folder", **flags)
+        assert code == 0
+        assert ("does not take the graph; TensorFlow computes" in err) == (table is tables[0])
+    assert tables[0].read_bytes() == tables[1].read_bytes()
 
 
 def test_embed_and_search(run, module, sounds, tmp_path):

@@ -16,6 +16,7 @@ __getattr__, __dir__, __all__ = attach(
         "Task": "tasks",
         "embed_only": "runner",
         "evaluate": "runner",
+        "load_encoder": "handle",
         "read_task_file": "tasks.task_file",
     },
 )

@@ -9,6 +9,7 @@ from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.interface import Interface, from_card, preset_for
 from hares_tf.evaluation.runtime import DEFAULT, OPENVINO, Runtime, in_openvino
 from hares_tf.hub import loader
+from hares_tf.runtimes.errors import ConversionError
 
 # Part of every store key: raise it when the adapter may choose differently for the same module.
 ADAPTER_VERSION = 2
@@ -79,6 +80,34 @@ def open_encoder(
     if runtime.name != OPENVINO:
         return encoder
     return in_openvino(encoder, runtime.precision)
+
+
+def load_encoder(
+    handle,
+    *,
+    interface: Interface | None = None,
+    runtime: Runtime = DEFAULT,
+    say: Callable[[str], None] = lambda message: None,
+) -> Encoder:
+    """Any handle as a function from waveforms to embeddings, for programs of one's own.
+
+    Args:
+        handle: whatever `evaluate` takes.
+        interface: what is known of the module, where neither its card nor a preset says it.
+        runtime: what computes; TensorFlow where it does not take the module.
+        say: is told when the runtime does not take the module.
+
+    Raises:
+        HaresError: there is no such module, its sample rate is unknown, or no way of calling it
+            gives one embedding per waveform.
+    """
+    module = loader.locate(handle)
+    stated, _ = stated_interface(module, interface or Interface())
+    try:
+        return open_encoder(module, stated, runtime)
+    except ConversionError as error:
+        say(f"{error}; TensorFlow computes instead")
+        return open_encoder(module, stated)
 
 
 def _function_encoder(module, function: Callable, stated: Interface) -> Encoder:
