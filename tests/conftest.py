@@ -28,6 +28,13 @@ def shared_dir() -> Path:
     return shared
 
 
+@pytest.fixture(scope="session")
+def computes_in_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 (as Linux tells) or emulates it."""
+    path = Path("/proc/cpuinfo")
+    return path.exists() and bool({"avx512_bf16", "amx_bf16"} & set(path.read_text().split()))
+
+
 @pytest.fixture(autouse=True, scope="session")
 def private_caches(tmp_path_factory):
     """No test reads or writes the caches of the person who runs it."""

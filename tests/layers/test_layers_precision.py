@@ -1,7 +1,5 @@
 """Which part of a layer computes in which precision, under mixed_bfloat16 and float64."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -37,12 +35,6 @@ def test_gradient_of_the_bias_counts_beyond_256(groups, training):
     np.testing.assert_allclose(tf.cast(gradient, tf.float32), 4 * 50 * 30, rtol=2**-8)
 
 
-def computes_in_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 (as Linux tells) or emulates it."""
-    path = Path("/proc/cpuinfo")
-    return path.exists() and {"avx512_bf16", "amx_bf16"} & set(path.read_text().split()) != set()
-
-
 def recorded(layer, method):
     """The list of what `method` of `layer` returns from now on."""
     results, original = [], getattr(layer, method)
@@ -69,7 +61,7 @@ def test_kernels_are_standardised_before_they_are_rounded():
     np.testing.assert_allclose(np.square(per_filter).sum(axis=0), 1.0, rtol=1e-5)
 
 
-def test_gradients_of_a_convolution_are_those_of_the_float32_kernel():
+def test_gradients_of_a_convolution_are_those_of_the_float32_kernel(computes_in_bfloat16):
     single = layers.ScaledWSConv2D(8, (3, 1), groups=2)
     x = normal(4, 20, 10, 8)
     single.build(x.shape)
@@ -86,7 +78,7 @@ def test_gradients_of_a_convolution_are_those_of_the_float32_kernel():
         assert rounded.dtype == "float32"
         # Rounding to 8 bits a few times: up to 0.43 % was seen. A processor that has no products in
         # bfloat16 adds up in bfloat16 too: 4 %.
-        limit = 0.01 if computes_in_bfloat16() else 0.06
+        limit = 0.01 if computes_in_bfloat16 else 0.06
         assert np.linalg.norm(rounded - exact) < limit * np.linalg.norm(exact)
 
 
