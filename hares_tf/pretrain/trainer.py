@@ -19,7 +19,7 @@ from hares_tf.pretrain.interruption import only_process, stop_request
 from hares_tf.pretrain.journal import METRICS, Journal, in_words, read_metrics
 from hares_tf.pretrain.learner import create_learner, learning_rate_schedule, make_objective
 from hares_tf.pretrain.loop import Loop, make_iterator
-from hares_tf.pretrain.numerics import keep_float32
+from hares_tf.pretrain.numerics import keep_float32, sums_bfloat16_exactly
 from hares_tf.pretrain.projector import ProjectorEmbeddings
 from hares_tf.pretrain.ranking import RecentRanking
 from hares_tf.pretrain.run_record import (
@@ -78,6 +78,11 @@ def pretrain(
     strategy = strategy or tf.distribute.get_strategy()
     workdir = Path(workdir)
     progress = Progress(progress)
+    if config.precision == "mixed_bfloat16" and not sums_bfloat16_exactly():
+        progress.say(
+            "this processor adds up gradients in bfloat16, which loses digits; "
+            "--config.precision=float32 does not"
+        )
     clips = open_clips(data)
     check_batch(config, strategy)
     record = make_record(config, clips, strategy, exact_resume)

@@ -165,7 +165,7 @@ def test_trap_grouped_convolutions_train_without_onednn():
 @pytest.mark.parametrize("flavour", ["reusable", "serving"])
 @pytest.mark.parametrize("onednn", ["0", "1"])
 def test_modules_run_with_and_without_onednn(tmp_path, flavour, onednn):
-    """TensorFlow leaves oneDNN off on processors without AVX-512; each export checks itself."""
+    """TensorFlow leaves oneDNN off on some processors; each export checks itself."""
     flags = ["--model=slowfast_nfnet_tiny", "--random_weights", f"--flavor={flavour}"]
     done = subprocess.run(
         [sys.executable, "export_hub.py", *flags, f"--output={tmp_path / 'module'}"],

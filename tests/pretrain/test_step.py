@@ -75,16 +75,13 @@ def test_gradient_caching_in_a_compiled_loop():
 
 
 @pytest.mark.slow
-def test_gradient_caching_in_half_precision(computes_in_bfloat16):
-    """Sums over the chunks are float32; within one, bfloat16 rounds in another order.
-
-    Where the processor emulates bfloat16, sums within a kernel's gradient are bfloat16 too, and
-    0.15 was seen.
-    """
+@pytest.mark.usefixtures("exact_bfloat16_sums")
+def test_gradient_caching_in_half_precision():
+    """Sums over the chunks are float32; within one, bfloat16 rounds in another order."""
     learner, batch, draws = next(iter(cases("mixed_bfloat16")))
     whole, _ = gradients(learner, batch, draws)
     chunked, _ = gradients(learner, batch, draws, chunk=2)
-    assert largest_deviation(chunked, whole) < (0.1 if computes_in_bfloat16 else 0.3)
+    assert largest_deviation(chunked, whole) < 0.1
 
 
 def test_chunks_must_divide_the_views():

@@ -313,6 +313,18 @@ def test_checkpoints_without_a_record_are_refused(finished, clips, tmp_path):
         pretrain(micro.get_config(), clips, tmp_path)
 
 
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_gradients_added_up_in_bfloat16_are_said(monkeypatch, capsys, tmp_path, precision, exact):
+    monkeypatch.setattr(trainer, "sums_bfloat16_exactly", lambda: exact)
+    config = micro.get_config()
+    config.precision = precision
+    with pytest.raises(DataError):
+        pretrain(config, tmp_path / "no_clips", tmp_path / "run", progress="bar")
+    said = "adds up gradients in bfloat16" in capsys.readouterr().err
+    assert said == (precision == "mixed_bfloat16" and not exact)
+
+
 def test_a_bucket_is_no_workdir(clips):
     with pytest.raises(PretrainError, match="folder of this machine"):
         pretrain(micro.get_config(), clips, "gs://bucket/run")
