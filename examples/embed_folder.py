@@ -19,7 +19,7 @@ import numpy as np
 
 from hares_tf.audio import AudioError, load_audio
 from hares_tf.errors import HaresError
-from hares_tf.evaluation import Runtime, load_encoder
+from hares_tf.evaluation import Runtime, encoder_of
 from hares_tf.evaluation.handle import in_words
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -31,7 +31,7 @@ args = parser.parse_args()
 paths = sorted(p for p in Path(args.audio).rglob("*") if p.is_file() and p.name[0] != ".")
 try:
     runtime = Runtime(args.runtime)
-    encoder = load_encoder(
+    encoder = encoder_of(
         args.handle, runtime=runtime, say=lambda message: print(message, file=sys.stderr)
     )
 except HaresError as error:

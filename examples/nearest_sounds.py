@@ -17,7 +17,7 @@ import numpy as np
 
 from hares_tf.audio import load_audio
 from hares_tf.errors import HaresError
-from hares_tf.evaluation import load_encoder
+from hares_tf.evaluation import encoder_of
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 for name in ("handle", "table", "query"):
@@ -26,7 +26,7 @@ for name, default in (("seconds", 3.0), ("top", 5)):
     parser.add_argument(f"--{name}", type=type(default), default=default)
 args = parser.parse_args()
 try:
-    encoder = load_encoder(args.handle)
+    encoder = encoder_of(args.handle)
     waveform = load_audio(args.query, encoder.sample_rate)
     with open(args.table, newline="", encoding="utf-8") as file:
         names, rows = zip(*((row[0], row[1:]) for row in list(csv.reader(file))[1:]), strict=True)

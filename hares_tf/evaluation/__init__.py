@@ -15,8 +15,8 @@ __getattr__, __dir__, __all__ = attach(
         "Runtime": "runtime",
         "Task": "tasks",
         "embed_only": "runner",
+        "encoder_of": "handle",
         "evaluate": "runner",
-        "load_encoder": "handle",
         "read_task_file": "tasks.task_file",
     },
 )

@@ -82,7 +82,7 @@ def open_encoder(
     return in_openvino(encoder, runtime.precision)
 
 
-def load_encoder(
+def encoder_of(
     handle,
     *,
     interface: Interface | None = None,

@@ -46,10 +46,10 @@ def _tensorflow_conv2d(x, kernel, bias, strides, training):
     else:
         parts = zip(tf.split(x, groups, axis=-1), tf.split(kernel, groups, axis=-1), strict=True)
         y = tf.concat([tf.nn.conv2d(part, k, strides, "SAME") for part, k in parts], axis=-1)
-    # Without oneDNN (TensorFlow's choice on processors without AVX-512) a native grouped
-    # convolution and a bias_add are fused into an operation that has no groups. In half precision
-    # the gradient of bias_add adds number by number on a CPU, and a bfloat16 sum stops growing at
-    # 256: the gradient of `+` is a sum that does not.
+    # Without oneDNN (TensorFlow's choice on some processors) a native grouped convolution and a
+    # bias_add are fused into an operation that has no groups. In half precision the gradient of
+    # bias_add adds number by number on a CPU, and a bfloat16 sum stops growing at 256: the gradient
+    # of `+` is a sum that does not.
     plain_add = (native and groups > 1) or y.dtype.size < 4
     return y + bias if plain_add else tf.nn.bias_add(y, bias)
 
