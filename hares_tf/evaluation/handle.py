@@ -103,11 +103,14 @@ def encoder_of(
     """
     module = loader.locate(handle)
     stated, _ = stated_interface(module, interface or Interface())
+    encoder = open_encoder(module, stated)
+    if runtime.of(module).name != OPENVINO:
+        return encoder
     try:
-        return open_encoder(module, stated, runtime)
+        return in_openvino(encoder, runtime.precision)
     except ConversionError as error:
         say(f"{error}; TensorFlow computes instead")
-        return open_encoder(module, stated)
+        return encoder
 
 
 def _function_encoder(module, function: Callable, stated: Interface) -> Encoder:

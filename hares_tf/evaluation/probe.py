@@ -61,6 +61,10 @@ def probe(handle: str, loaded, stated: Interface) -> tuple[Callable, int, dict, 
                 normalise=stated.normalise or "none",
             )
             embed, graph = _embedder(loaded, call, interface, one_by_one)
+            if shapes:
+                # One graph for all lengths: optimising one takes about a second. A Keras model, of
+                # which no shapes are known, may need to be told its sizes.
+                graph.get_concrete_function(tf.TensorSpec([None, None], tf.float32))
             found = {**interface.as_data(), "embedding_size": int(output.shape[-1])}
             return embed, stated.sample_rate, found, graph
     raise EvaluationError(
@@ -236,14 +240,14 @@ def _has_time_axis(handle: str, output, one_by_one: bool) -> bool:
 def _embedder(
     loaded, call: Callable, interface: Interface, one_by_one: bool
 ) -> tuple[Callable, Callable]:
-    """`[batch, samples]` NumPy -> `[batch, dim]` NumPy, as one graph per shape; and that graph."""
+    """`[batch, samples]` NumPy -> `[batch, dim]` NumPy; and the same as a `tf.function`."""
 
     def embedding(waveform):
         output = call(waveform)
         if interface.output_key is not None:
             output = output[interface.output_key]
         output = tf.cast(output, tf.float32)
-        features = output.shape[-1]
+        features = tf.shape(output)[-1]
         if one_by_one:
             output = output[tf.newaxis]
         if interface.pool:

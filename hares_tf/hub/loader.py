@@ -115,6 +115,8 @@ def locate(handle: str | os.PathLike | Callable) -> LocatedModule:
 def load(handle: str | os.PathLike | Callable | LocatedModule):
     """Loads a module: what `tf.saved_model.load` or Keras gives, or the function itself.
 
+    Unlike after `tf.saved_model.load`, new lengths and batch sizes cost nothing: see `_retraced`.
+
     Raises:
         HubError: the handle names no module, or it cannot be read.
     """
@@ -130,12 +132,39 @@ def load(handle: str | os.PathLike | Callable | LocatedModule):
             return keras.saving.load_model(module.path)
         # Modules in the TF1 hub format carry no tags.
         tags = [] if (module.path / "tfhub_module.pb").is_file() else None
-        return tf.saved_model.load(os.fspath(module.path), tags=tags)
+        return _retraced(tf.saved_model.load(os.fspath(module.path), tags=tags))
     except Exception as error:  # damaged files surface as whatever their reader trips over
         raise HubError(
             f"{module.handle} cannot be loaded ({_first_line(error)}); it may be incomplete: "
             "export or download it again"
         ) from error
+
+
+def _retraced(loaded):
+    """Traces a loaded module's call once more, for the shapes that it was exported for.
+
+    A restored function is traced anew for each shape it is called with, and what is traced is
+    optimised at its first call: about a second, once for every length of a clip. A trace for
+    `[None, None]` that is there already takes them all. Traces for training are left to the first
+    of their calls.
+    """
+    import tensorflow as tf
+
+    def unnamed(value):
+        # A name would have to be that of the export's signature, which may have had none.
+        is_tensor = isinstance(value, tf.TensorSpec)
+        return tf.TensorSpec(value.shape, value.dtype) if is_tensor else value
+
+    call = loaded.__call__ if callable(loaded) else None
+    for form in getattr(call, "concrete_functions", ()):
+        positional, keywords = form.structured_input_signature
+        if not any(value is True for value in (*positional, *keywords.values())):
+            with tf.init_scope():  # off the tapes of whoever loads
+                call.get_concrete_function(
+                    *tf.nest.map_structure(unnamed, positional),
+                    **tf.nest.map_structure(unnamed, keywords),
+                )
+    return loaded
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -15,7 +15,7 @@ import tensorflow as tf
 from hares_tf.evaluation import EvaluationError
 from hares_tf.evaluation.handle import in_words, open_encoder, stated_interface
 from hares_tf.evaluation.interface import Interface, preset_for
-from hares_tf.hub import HubError, locate
+from hares_tf.hub import HubError, load, locate
 
 SAMPLES = 800
 NOTHING = Interface()
@@ -84,6 +84,23 @@ def test_time_axis_is_averaged(tmp_path):
     assert _check(module)["pool"] == "mean"
     top = _open(module, pool="max")
     np.testing.assert_allclose(top.embed(_waveform()), _expected(_waveform()) + 1, atol=1e-5)
+
+
+def test_a_new_length_is_no_new_graph(tmp_path):
+    """Optimising one takes about a second for a large network."""
+    for name, spec in (("batch", _spec(None, None)), ("single", _spec(None))):
+        module = _module(tmp_path / name, _pair, spec)
+        encoder = _open(module)
+        loaded = load(module)
+        traced = [f.experimental_get_tracing_count() for f in (encoder.graph, loaded.__call__)]
+        for samples in (3, SAMPLES, SAMPLES + 1):
+            waveform = _waveform(samples, batch=1 + samples % 3)
+            found = encoder.embed(waveform)
+            np.testing.assert_allclose(found, _expected(waveform), atol=1e-5)
+            one = waveform if name == "batch" else waveform[0]
+            np.testing.assert_allclose(np.atleast_2d(loaded(one))[0], found[0], atol=1e-5)
+        counts = [f.experimental_get_tracing_count() for f in (encoder.graph, loaded.__call__)]
+        assert counts == traced == [1, 1]
 
 
 @pytest.mark.parametrize("signature", [False, True])
