@@ -25,7 +25,8 @@ def convert(directory: Path, quantize: str = NONE) -> bytes:
     Args:
         directory: of a SavedModel.
         quantize: one of `QUANTIZATIONS`. "int8" quantises kernels by channel, and activations on
-            the fly; "float16" halves the file and rounds kernels to 11 bits.
+            the fly, but those of a spectrogram; "float16" halves the file and rounds kernels to 11
+            bits.
 
     Raises:
         ConversionError: there is no such signature, or LiteRT has no equivalent of an operation.
@@ -33,18 +34,23 @@ def convert(directory: Path, quantize: str = NONE) -> bytes:
     import tensorflow as tf
 
     name, _ = signature(directory)
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(directory), signature_keys=[name])
+
+    def converted(optimizations: list) -> bytes:
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(directory), signature_keys=[name])
+        converter.optimizations = optimizations
+        try:
+            return bytes(converter.convert())
+        except Exception as error:  # what a converter trips over has any type
+            lines = [line for line in str(error).splitlines() if line.strip()]
+            reason = (lines or [type(error).__name__])[0]
+            raise ConversionError(
+                f"{directory} cannot be converted for LiteRT ({reason[:200]})"
+            ) from error
+
+    model = converted([])
     if quantize == INT8:
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    try:
-        model = converter.convert()
-    except Exception as error:  # what a converter trips over has any type
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        reason = (lines or [type(error).__name__])[0]
-        raise ConversionError(
-            f"{directory} cannot be converted for LiteRT ({reason[:200]})"
-        ) from error
-    return _with_half_kernels(model) if quantize == FLOAT16 else bytes(model)
+        return _with_float_frontend(converted([tf.lite.Optimize.DEFAULT]), model)
+    return _with_half_kernels(model) if quantize == FLOAT16 else model
 
 
 def signature(directory: Path) -> tuple[str, Callable]:
@@ -141,6 +147,46 @@ def _waveforms(function, sample_rate: int) -> Iterator[np.ndarray]:
             np.zeros(shape),
         ):
             yield np.ascontiguousarray(waveform, np.float32)
+
+
+def _with_float_frontend(quantised: bytes, model: bytes) -> bytes:
+    """Gives the kernels that come before a logarithm back what they were before quantisation.
+
+    Eight bits hold no spectrogram: silent bins beside a loud tone become 0, which the logarithm
+    shows (embeddings of a tone were off by 17 standard deviations).
+    """
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    tree, original = (
+        flatbuffer_utils.convert_bytearray_to_object(bytearray(one)) for one in (quantised, model)
+    )
+    kernels = {
+        tensor.name: original.buffers[tensor.buffer].data
+        for graph in original.subgraphs
+        for tensor in graph.tensors
+        if tensor.type == schema.TensorType.FLOAT32
+    }
+    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in tree.operatorCodes]
+    for graph in tree.subgraphs:
+        seen: set[int] = set()  # what a logarithm went into
+        kept: set[int] = set()
+        for step in graph.operators:
+            inputs = {int(number) for number in step.inputs}
+            if codes[step.opcodeIndex] == schema.BuiltinOperator.LOG or inputs & seen:
+                seen.update(int(number) for number in step.outputs)
+            else:
+                kept |= inputs
+        for number in kept if seen else ():
+            tensor = graph.tensors[number] if number >= 0 else None  # -1: an input left out
+            if tensor and tensor.type == schema.TensorType.INT8 and tensor.name in kernels:
+                tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
+                buffer = schema.BufferT()  # the old one may be another tensor's as well
+                buffer.data = kernels[tensor.name]
+                tensor.buffer = len(tree.buffers)
+                tree.buffers.append(buffer)
+    _drop_unused(tree)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
 
 
 def _with_half_kernels(model: bytes) -> bytes:
