@@ -17,6 +17,13 @@ def quiet_import():
         yield
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with hidden_stderr():
+        yield
+
+
+@contextlib.contextmanager
+def hidden_stderr():
+    """Hides what C++ prints to stderr, processes started within included."""
     sys.stderr.flush()
     saved = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

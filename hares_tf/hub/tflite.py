@@ -82,7 +82,9 @@ def export(handle: str, output: Path, quantize: str = "none", overwrite: bool = 
         raise HubError(f"{handle} is no SavedModel, so it cannot be converted for LiteRT")
     sample_rate = (module.card or {}).get("sample_rate") or _USUAL_SAMPLE_RATE
     with quiet_import():
-        from hares_tf.runtimes import tflite
+        import tensorflow  # noqa: F401
+    from hares_tf.runtimes import tflite
+
     try:
         model = tflite.convert(module.path, quantize)
         found = tflite.check(model, module.path, sample_rate, quantize)

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from hares_tf.quiet import hidden_stderr
 from hares_tf.runtimes.errors import ConversionError
 
 NONE, INT8, FLOAT16 = "none", "int8", "float16"
 # How kernels are stored; what is computed stays float32, but for int8 products.
 QUANTIZATIONS = (NONE, INT8, FLOAT16)
 # Largest difference from the module's own outputs, in standard deviations of the output. Rounding
-# alone was seen at 1e-5, 0.005 and 0.06 in a network of fifty layers.
-TOLERANCES = {NONE: 3e-3, FLOAT16: 0.03, INT8: 0.3}
+# alone was seen at 3e-3, 0.008 and 0.18 in Slowfast NFNet-F0.
+TOLERANCES = {NONE: 0.01, FLOAT16: 0.03, INT8: 0.3}
 # Smaller constants stay float32, as LiteRT's own quantisation to int8 has it.
 _FEWEST_ELEMENTS = 1024
 _LARGEST_HALF = float(np.finfo(np.float16).max)
@@ -87,7 +88,8 @@ def check(model: bytes, directory: Path, sample_rate: int, quantize: str) -> str
     name, function = signature(directory)
     (waveform_name,) = function.structured_input_signature[1]
     try:
-        run = interpreter(model).get_signature_runner(name)
+        with hidden_stderr():  # "Created TensorFlow Lite XNNPACK delegate"
+            run = interpreter(model).get_signature_runner(name)
         cases = [
             (waveform, function(**{waveform_name: waveform}), run(**{waveform_name: waveform}))
             for waveform in _waveforms(function, sample_rate)
