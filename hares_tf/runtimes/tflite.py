@@ -90,10 +90,10 @@ def check(model: bytes, directory: Path, sample_rate: int, quantize: str) -> str
     try:
         with hidden_stderr():  # "Created TensorFlow Lite XNNPACK delegate"
             run = interpreter(model).get_signature_runner(name)
-        cases = [
-            (waveform, function(**{waveform_name: waveform}), run(**{waveform_name: waveform}))
-            for waveform in _waveforms(function, sample_rate)
-        ]
+            cases = [
+                (waveform, function(**{waveform_name: waveform}), run(**{waveform_name: waveform}))
+                for waveform in _waveforms(function, sample_rate)
+            ]
     except Exception as error:  # as above
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConversionError(f"LiteRT cannot run what was converted ({reason[:200]})") from error
