@@ -66,5 +66,5 @@ def prepared(
         Progress(progress).say(
             f"preparing {len(source.clips)} recordings of {path} in {folder} ..."
         )
-    carry_out(plan, folder, overwrite=bool(damaged), wait=True, progress=progress)
+    carry_out(plan, folder, wait=True, repair=True, progress=progress)
     return folder

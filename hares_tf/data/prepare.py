@@ -100,22 +100,24 @@ def carry_out(
     beam_options: Sequence[str] = (),
     overwrite: bool = False,
     wait: bool = False,
+    repair: bool = False,
     progress: str = "none",
 ) -> dict:
     """Does what a plan says, or what is left of it; see `prepare`.
 
     Args:
         wait: if another process writes to the folder, wait for its end instead of raising.
+        repair: make damaged clips anew instead of raising, unless another process just did.
     """
     # What is behind links and dots: workers may stand elsewhere.
     output = Path(os.path.realpath(output))
     _refuse_foreign(output)
     unfinished = output / UNFINISHED
-    if not unfinished.exists() and (there := _finished(output, plan, overwrite)):
+    if not unfinished.exists() and (there := _finished(output, plan, overwrite, repair)):
         return there
     teller = Progress(progress)
     with full_disk_said(output), _locked(unfinished, wait, teller):
-        if there := _finished(output, plan, overwrite):
+        if there := _finished(output, plan, overwrite, repair):
             shutil.rmtree(unfinished, ignore_errors=True)
             return there
         _begin(output, plan, overwrite)
@@ -154,13 +156,15 @@ def _refuse_foreign(output: Path) -> None:
         )
 
 
-def _finished(output: Path, plan: Plan, overwrite: bool) -> dict | None:
+def _finished(output: Path, plan: Plan, overwrite: bool, repair: bool) -> dict | None:
     """The description of clips that are there as the plan wants them."""
     if overwrite or not sidecar.finished(output):
         return None
     there = sidecar.read(output)
     _check_same(output, plan, there["source"])
     if problem := sidecar.size_problem(output, there):
+        if repair:
+            return None
         raise DataError(
             f"{output} is damaged: {problem}; prepare it again with --overwrite, or copy it again"
         )

@@ -300,10 +300,14 @@ def test_a_folder_of_audio_is_prepared_once(audio, alone, tmp_path, monkeypatch,
     assert prepared(audio).parent == tmp_path / "own/prepared"
 
 
-def test_a_process_that_is_not_alone_waits_for_the_cache(audio, tmp_path, monkeypatch):
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_process_that_is_not_alone_waits_for_the_cache(audio, tmp_path, monkeypatch, damaged):
     """Two trainers of one machine start together: the second finds what the first has made."""
     folder = prepared(audio, cache=tmp_path / "first")
     twin = tmp_path / "second/prepared" / folder.name
+    if damaged:
+        shutil.copytree(folder, twin)
+        os.truncate(next(twin.glob("clips.tfrecord-*")), 10)
     (twin / UNFINISHED).mkdir(parents=True)
     waits, found = threading.Event(), []
 
