@@ -6,6 +6,7 @@ from pathlib import Path
 from absl import flags
 
 from hares_tf import command
+from hares_tf.data import where_flag
 from hares_tf.data.errors import DataError
 
 NAME = "hares-prepare"
@@ -80,13 +81,7 @@ def _define_source_flags(values: flags.FlagValues) -> None:
         "The column of the CSV that holds labels; empty: use the table to choose files only.",
         flag_values=values,
     )
-    flags.DEFINE_multi_string(
-        "where",
-        None,
-        "COLUMN=VALUE or COLUMN=VALUE,VALUE: take rows of the CSV with one of these values; with "
-        "several such flags all must hold. With --task: fold=VALUE,VALUE.",
-        flag_values=values,
-    )
+    where_flag.define(values, " With --task: fold=VALUE,VALUE.")
     flags.DEFINE_multi_string(
         "task",
         None,
@@ -223,7 +218,7 @@ def _source(values: flags.FlagValues):
     for name in ("file_column", "label_column"):
         if values[name].present and not table:
             raise DataError(f"--{name} goes with --labels=FILE.csv")
-    where = [_condition(text) for text in values.where or []]
+    where = where_flag.read(values)
     if where and not table and kind != "task":
         raise DataError("--where goes with --labels=FILE.csv, or with --task")
     if kind == "audioset_segments":
@@ -266,14 +261,6 @@ def _kind(values: flags.FlagValues) -> str:
         if values[name].value:
             return name
     raise DataError("name what to prepare: --audio=FOLDER, --task=NAME or --audioset_segments=FILE")
-
-
-def _condition(text: str) -> tuple[str, tuple[str, ...]]:
-    column, equals, cell = text.partition("=")
-    values = tuple(value.strip() for value in cell.split(","))
-    if not column.strip() or not equals:
-        raise DataError(f"--where={text}: write --where=COLUMN=VALUE, for example split=train")
-    return column.strip(), values
 
 
 def _summary(prepared: dict, output: str) -> str:

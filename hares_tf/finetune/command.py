@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from absl import flags
 
 from hares_tf import command
+from hares_tf.data import where_flag
 from hares_tf.evaluation import interface_flags
 from hares_tf.evaluation.progress import MODES
 from hares_tf.finetune.errors import FinetuneError, as_finetune_errors
@@ -103,13 +104,7 @@ def _define_label_flags(values: flags.FlagValues) -> None:
         "The column of the CSV that holds train, validation or test. Default: split by --seed.",
         flag_values=values,
     )
-    flags.DEFINE_multi_string(
-        "where",
-        None,
-        "COLUMN=VALUE or COLUMN=VALUE,VALUE: take rows of the CSV with one of these values; with "
-        "several such flags all must hold.",
-        flag_values=values,
-    )
+    where_flag.define(values)
 
 
 def _define_training_flags(values: flags.FlagValues) -> None:
@@ -192,7 +187,8 @@ def _main(values: flags.FlagValues) -> int | None:
 
 
 def _table_options(values: flags.FlagValues) -> dict:
-    where = [_condition(text) for text in values.where or []]
+    with as_finetune_errors():
+        where = where_flag.read(values)
     if values.labels == "subfolder":
         for name in ("file_column", "label_column", "split_column", "where"):
             if values[name].present:
@@ -204,13 +200,6 @@ def _table_options(values: flags.FlagValues) -> dict:
         "split_column": values.split_column,
         "where": where,
     }
-
-
-def _condition(text: str) -> tuple[str, tuple[str, ...]]:
-    column, equals, cell = text.partition("=")
-    if not column.strip() or not equals:
-        raise FinetuneError(f"--where={text}: write --where=COLUMN=VALUE, for example fold=1,2,3")
-    return column.strip(), tuple(value.strip() for value in cell.split(","))
 
 
 @contextlib.contextmanager
