@@ -127,6 +127,9 @@ def test_every_fifth_is_by_label_and_sha1():
     assert sorted(np.flatnonzero(mask)) == sorted([order[4], order[9]])
     with pytest.raises(EvaluationError, match="validation"):
         every_fifth(examples, np.arange(15) >= 11)
+    few = every_fifth(examples, (np.arange(15) >= 7))  # four of each label count together
+    order = sorted(range(7, 15), key=lambda i: hashlib.sha1(f"clip{i}".encode()).hexdigest())
+    assert list(np.flatnonzero(few)) == [order[4]]
 
 
 def _split_task(seed, spread, validation=True, shuffle_labels=False):

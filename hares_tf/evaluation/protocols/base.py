@@ -204,15 +204,18 @@ def over_folds(
 def every_fifth(examples: Examples, among: np.ndarray) -> np.ndarray:
     """Mask of every fifth clip of each label, in the order of the SHA-1 of the clips' ids.
 
-    Clips of slots count by the combination of their labels, clips of tags all together.
+    Clips of slots count by the combination of their labels; clips of tags all together, and so do
+    those of any kind where no label has five.
 
     Raises:
-        EvaluationError: no label has five clips, so nothing could be chosen.
+        EvaluationError: there are fewer than five clips, so nothing could be chosen.
     """
     if examples.labels.kind == "tags":
         group = np.zeros(len(examples), np.int64)
     else:
         group = np.unique(examples.targets, axis=0, return_inverse=True)[1].reshape(-1)
+        if np.bincount(group[among]).max(initial=0) < 5:
+            group = np.zeros(len(examples), np.int64)
     mask = np.zeros(len(examples), bool)
     order = sorted(
         np.flatnonzero(among), key=lambda i: hashlib.sha1(examples.ids[i].encode()).digest()
@@ -223,7 +226,7 @@ def every_fifth(examples: Examples, among: np.ndarray) -> np.ndarray:
         mask[clip] = seen[group[clip]] % 5 == 0
     if not mask.any():
         raise EvaluationError(
-            "there is no validation split and no label has five training clips, so the "
+            "there is no validation split and there are fewer than five training clips, so the "
             "regularisation cannot be chosen: give some clips the split 'validation'"
         )
     return mask
