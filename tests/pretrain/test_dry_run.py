@@ -6,7 +6,7 @@ import micro
 import pytest
 import tensorflow as tf
 
-from hares_tf.pretrain import PretrainError
+from hares_tf.pretrain import PretrainError, command
 from hares_tf.pretrain.dry_run import dry_run
 
 STRATEGY = tf.distribute.get_strategy()
@@ -80,3 +80,12 @@ def test_what_a_run_would_refuse_is_refused(clips):
     config.chunk = 5
     with pytest.raises(PretrainError, match="chunk=5"):
         dry_run(config, clips, STRATEGY)
+
+
+def test_the_command_with_a_strategy(clips, tmp_path, capsys):
+    flags = [f"--config={micro.__file__}", f"--data={clips}", f"--workdir={tmp_path / 'run'}"]
+    assert command.main([*flags, "--strategy=mirrored", "--dry_run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert said("on each of NUMBER replica", lines) >= 1
+    assert said("NUMBER parameters, ", lines) == 2304
+    assert not (tmp_path / "run").exists()
