@@ -79,8 +79,9 @@ class TrainableEncoder:
                 for arguments in ({}, {"sample_rate": rate}):
                     self._arguments, self.has_training_mode = arguments, has_mode
                     try:
-                        for training in (False, True):
-                            self._pooled(self._call(silence, training))
+                        self._pooled(self._call(silence, training=False))
+                        # Traced only: a call would move averages and other state of training.
+                        _trace(lambda clips: self._pooled(self._call(clips, True)), silence)
                     except Exception as error:  # a foreign module may raise anything
                         complaint = (str(error).strip() or repr(error)).splitlines()[0][:200]
                     else:
@@ -117,6 +118,10 @@ class TrainableEncoder:
             reduce = tf.reduce_mean if self._interface["pool"] == "mean" else tf.reduce_max
             output = reduce(tf.reshape(output, [tf.shape(output)[0], -1, self.size]), axis=1)
         return output
+
+
+def _trace(function, inputs) -> None:
+    tf.function(function, autograph=False).get_concrete_function(inputs)
 
 
 def _entry(loaded, name: str):
