@@ -6,7 +6,9 @@ mistake the user can fix (one sentence on stderr, no traceback), 130 interrupted
 """
 
 import logging
+import os
 import re
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -38,21 +40,17 @@ def run(
             its second argument.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
-    if any(argument in ("--help", "-h", "-help") for argument in argv):
-        print(help_text(name, description, flag_values))
-        return 0
     # TensorFlow's warnings (retracing for a new length, where assets went) ask for nothing a user
     # of a command could do.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
-        leftover = flag_values([name, *argv])[1:]
-        if positionals:
-            return main(flag_values, leftover) or 0
-        if leftover:
-            raise HaresError(
-                f"unexpected argument {leftover[0]!r}; every option is written --name=value"
-            )
-        return main(flag_values) or 0
+        status = _run(name, description, flag_values, main, argv, positionals)
+        sys.stdout.flush()  # a reader that is gone is noticed here, not at the very end
+        return status
+    except BrokenPipeError:
+        # As with `| head`: whoever reads has seen enough. What is left goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (flags.Error, HaresError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         if isinstance(error, flags.Error):
@@ -70,6 +68,20 @@ def run(
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted; finished parts are kept", file=sys.stderr)
         return 130
+
+
+def _run(name, description, flag_values, main, argv: list, positionals: bool) -> int:
+    if any(argument in ("--help", "-h", "-help") for argument in argv):
+        print(help_text(name, description, flag_values))
+        return 0
+    leftover = flag_values([name, *argv])[1:]
+    if positionals:
+        return main(flag_values, leftover) or 0
+    if leftover:
+        raise HaresError(
+            f"unexpected argument {leftover[0]!r}; every option is written --name=value"
+        )
+    return main(flag_values) or 0
 
 
 def help_text(name: str, description: str, flag_values: flags.FlagValues) -> str:

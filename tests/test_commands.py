@@ -1,5 +1,6 @@
 """Every command: a help that teaches, quickly; wrong use is one sentence and exit code 2."""
 
+import signal
 import subprocess
 import sys
 
@@ -80,3 +81,16 @@ def test_wrong_use_is_one_sentence_and_code_2(command, arguments, words, capsys)
     assert captured.out == "" and "Traceback" not in captured.err
     for word in words:
         assert word in captured.err
+
+
+def test_a_reader_that_has_seen_enough(repository):
+    """As with `| head`: no traceback."""
+    process = subprocess.Popen(
+        [sys.executable, str(repository / "export_hub.py"), "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 128 + signal.SIGPIPE

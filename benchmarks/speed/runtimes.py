@@ -40,7 +40,8 @@ def bfloat16_matmul():
 
 def open_encoders(handle: Path) -> dict:
     """The encoder in each runtime that this machine has."""
-    from hares_tf.evaluation import EvaluationError, Interface, Runtime
+    from hares_tf.errors import HaresError
+    from hares_tf.evaluation import Interface, Runtime
     from hares_tf.evaluation.handle import open_encoder, stated_interface
     from hares_tf.hub import locate
 
@@ -54,7 +55,7 @@ def open_encoders(handle: Path) -> dict:
         started = time.perf_counter()
         try:
             encoder = open_encoder(module, stated_interface(module, Interface())[0], runtime)
-        except EvaluationError as error:
+        except HaresError as error:
             print(f"     {name} is skipped: {error}")
             continue
         encoder.embed(np.zeros((BATCH, SAMPLES), np.float32))

@@ -6,6 +6,8 @@ it. A request that cannot be answered fails with a sentence; nothing is guessed.
 
 import tensorflow as tf
 
+from hares_tf.hub import wav
+
 WAVEFORM = tf.TensorSpec([None, None], tf.float32, name="waveform")
 
 
@@ -57,16 +59,16 @@ def make_signatures(infer, head, embedding_size: int, sample_rate: int, has_fram
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="bytes")])
     def wav_bytes(contents):
         def decode(row):
-            return _decode_wav(contents[row], row, sample_rate)
+            return wav.decode(contents[row], row, sample_rate)
 
         def length_of(row):
-            return tf.size(decode(row))
+            return wav.length(contents[row], row, sample_rate)
 
         def clips(rows, length):
             waveforms = tf.map_fn(decode, rows, tf.TensorSpec([None], tf.float32))
             return tf.reshape(waveforms, [tf.size(rows), length])
 
-        # Decoding again is cheap; all clips at once, padded to the longest, need not fit in memory.
+        # All clips at once, padded to the longest, need not fit in memory.
         lengths = tf.map_fn(length_of, tf.range(tf.size(contents)), tf.TensorSpec([], tf.int32))
         return outputs(_embed_by_length(embed, clips, lengths, embedding_size))
 
@@ -124,53 +126,5 @@ def _check_lengths(waveform, lengths) -> list:
                 lengths,
             ],
             summarize=20,
-        ),
-    ]
-
-
-def _decode_wav(contents, row, sample_rate: int):
-    """A file's contents -> mono waveform `[samples]`; `row` is its place in the request."""
-    header = tf.io.decode_raw(tf.strings.substr(contents, 0, 36), tf.uint8, fixed_length=36)
-    header = tf.cast(header, tf.int32)
-    with tf.control_dependencies(_check_format(header, row)):
-        # Asked for one channel it would drop the others. It refuses all but 16-bit PCM.
-        audio, rate = tf.audio.decode_wav(contents, desired_channels=-1)
-    wrong_rate = ["wav_bytes: the sample rate must be", sample_rate, "Hz; in entry", row, "it is"]
-    with tf.control_dependencies(
-        [
-            tf.debugging.Assert(rate == sample_rate, [*wrong_rate, rate]),
-            tf.debugging.Assert(tf.size(audio) > 0, ["wav_bytes: no samples in entry", row]),
-        ]
-    ):
-        return tf.reduce_mean(audio, axis=1)
-
-
-def _check_format(header, row) -> list:
-    """For the sake of messages that name the entry: the decoder's own do not.
-
-    Where another chunk comes before the format, which is rare, the decoder's message remains.
-    """
-
-    def text_at(position, text):
-        return tf.reduce_all(header[position : position + 4] == tf.constant(list(text)))
-
-    size, code, bits = (header[at] + 256 * header[at + 1] for at in (16, 20, 34))
-    advice = "; send whole files of 16-bit PCM WAV"
-    return [
-        tf.debugging.Assert(
-            text_at(0, b"RIFF") & text_at(8, b"WAVE"),
-            ["wav_bytes: entry", row, "is no WAV file" + advice],
-        ),
-        tf.debugging.Assert(
-            ~text_at(12, b"fmt ") | ((size <= 18) & (code == 1) & (bits == 16)),
-            [
-                "wav_bytes: entry",
-                row,
-                "has the format code",
-                code,
-                "(PCM is 1) and",
-                bits,
-                "bits a sample" + advice,
-            ],
         ),
     ]
