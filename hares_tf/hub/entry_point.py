@@ -69,7 +69,7 @@ class EntryPoint:
 
 
 def find_entry_point(handle: str, loaded, output_key, arguments: dict) -> EntryPoint:
-    """The module's call; its signature where it has none, or only that has the wanted output.
+    """The module's call; a signature where it has none, or where only that has the wanted output.
 
     Raises:
         HubError: there is nothing to call, it takes more than one input, or lacks the output.
@@ -88,6 +88,8 @@ def find_entry_point(handle: str, loaded, output_key, arguments: dict) -> EntryP
             f"{listing}), so a layer cannot tell what to call"
         )
     known: list[str] = []
+    if output_key is not None:  # also from signatures that are made for it, such as `frames`
+        functions |= dict(sorted(signatures.items(), key=lambda item: len(_inputs(item[1]))))
     for name, function in functions.items():
         outputs = _forms(function)[0].structured_outputs
         if output_key is None or output_key in _output_names(outputs):
@@ -126,6 +128,10 @@ def _described(handle: str, name: str, function, arguments: dict) -> EntryPoint:
         training=frozenset(training),
         variables=tuple(variables.values()),
     )
+
+
+def _inputs(signature) -> dict:
+    return signature.structured_input_signature[1]
 
 
 def _forms(function) -> list:

@@ -38,7 +38,7 @@ class HubLayer(keras.layers.Layer):
         handle: a folder, archive or address of a SavedModel, see `hares_tf.hub.locate`.
         trainable: whether the module's variables are trained.
         output_key: which output to give, if the module has several: a name, or a position. An
-            output that only the signature has is taken from there.
+            output that only a signature has, such as `frames`, is taken from there.
         arguments: further keyword arguments of the module's call, such as {"sample_rate": 16000}.
         **kwargs: `name` and `dtype` of a Keras layer.
 

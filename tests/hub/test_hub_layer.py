@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hub.toy_modules import BIAS, KERNEL, embedding, features, save
+from hub.toy_modules import BIAS, KERNEL, Toy, embedding, features, save
 
 from hares_tf.hub import HubError, HubLayer
 
@@ -371,6 +371,28 @@ def test_outputs(modules, waveform):
     np.testing.assert_allclose(HubLayer(modules["classifier"])(waveform), expected, atol=1e-6)
     double = HubLayer(modules["plain"])(waveform.astype(np.float64))
     assert double.dtype == tf.float32
+
+
+def test_an_output_of_another_signature(tmp_path, waveform):
+    toy = Toy()
+    toy.list_variables()
+    spec = tf.TensorSpec([None, None], tf.float32, name="waveform")
+    toy.__call__ = tf.function(toy.embed, input_signature=[spec])
+
+    @tf.function(input_signature=[spec, tf.TensorSpec([None], tf.int32, name="lengths")])
+    def a_lengths(waveform, lengths):
+        return {"embedding": toy.embed(waveform), "frames": tf.cast(lengths, tf.float32)}
+
+    @tf.function(input_signature=[spec])
+    def frames(waveform):
+        return {"embedding": toy.embed(waveform), "frames": 2 * toy.embed(waveform)}
+
+    signatures = {"a_lengths": a_lengths, "frames": frames}
+    tf.saved_model.save(toy, str(tmp_path / "m"), signatures=signatures)
+    layer = HubLayer(tmp_path / "m", output_key="frames")
+    np.testing.assert_allclose(layer(waveform), 2 * embedding(waveform), atol=1e-6)
+    with pytest.raises(HubError, match="no output 'step'; it has: 'embedding', 'frames'"):
+        HubLayer(tmp_path / "m", output_key="step")
 
 
 def test_signature_can_be_trained(modules, waveform, labels):
