@@ -159,14 +159,17 @@ def _main(values: flags.FlagValues) -> int | None:
     )
     try:
         with _terminated_as_interrupted():
+            from hares_tf.finetune.pipeline import check_paths, finetune
             from hares_tf.finetune.recordings import read_recordings
 
-            recordings = read_recordings(values.audio, values.labels, **_table_options(values))
+            options = _table_options(values)
+            # Before the recordings are listed and TensorFlow starts, which may take minutes.
+            check_paths(values.handle, values.output, values.report, values.overwrite)
+            recordings = read_recordings(values.audio, values.labels, **options)
             with quiet_import():
                 import tensorflow as tf
             for device in tf.config.list_physical_devices("GPU"):
                 tf.config.experimental.set_memory_growth(device, True)
-            from hares_tf.finetune.pipeline import finetune
 
             done = finetune(
                 values.handle,

@@ -23,7 +23,7 @@ from hares_tf.finetune.recordings import PARTS, Recordings
 from hares_tf.finetune.settings import Settings
 from hares_tf.finetune.splits import split
 from hares_tf.hub.export import check_destination
-from hares_tf.hub.loader import load, locate
+from hares_tf.hub.loader import LocatedModule, load, locate
 
 # Long recordings are seen in windows of a few seconds, as the HARES tasks are.
 LONGEST_WINDOW_SECONDS = 5.0
@@ -79,12 +79,9 @@ def finetune(
         FinetuneError: something that the caller can change; the message says what.
     """
     settings = settings or Settings()
-    output = Path(output)
-    report_folder = Path(f"{output}-report" if report is None else report)
     with as_finetune_errors():
-        module = locate(handle)
+        module, output, report_folder = check_paths(handle, output, report, overwrite)
         stated, _ = stated_interface(module, interface or Interface())
-        _check_paths(module, output, report_folder, overwrite)
         run = _Run(module, stated, recordings, output, settings, Progress(progress))
         head = run.fit_head()
         frozen = run.test_logits(head.best)
@@ -94,7 +91,8 @@ def finetune(
         )
         name = name or f"{module.name}_finetuned"
         content = run.report(name, held_out)
-        # One after the other they get their names, when both are complete.
+        # One after the other they get their names, when both are complete. The module is first: it
+        # states its accuracy also without the report, which without the module is of nothing.
         with (
             atomic_directory(report_folder, overwrite) as report_draft,
             atomic_directory(output, overwrite) as module_draft,
@@ -105,21 +103,41 @@ def finetune(
     return Outcome(output, report_folder, content, text)
 
 
-def _check_paths(module, output: Path, report: Path, overwrite: bool) -> None:
-    """Before anything is computed."""
+def check_paths(
+    handle: str | os.PathLike,
+    output: str | os.PathLike,
+    report: str | os.PathLike | None = None,
+    overwrite: bool = False,
+) -> tuple[LocatedModule, Path, Path]:
+    """What can be refused before anything is read or computed; see `finetune`.
+
+    Needs no TensorFlow for local handles, nor for folders that are taken already.
+
+    Returns:
+        The module, its new folder and the folder of the report.
+
+    Raises:
+        FinetuneError: something would be written where it must not, or the module cannot be
+            fine-tuned.
+    """
+    output = Path(output)
+    report = Path(f"{output}-report" if report is None else report)
+    with as_finetune_errors():
+        target, reported = (Path(os.path.realpath(path)) for path in (output, report))
+        if reported == target or target in reported.parents or reported in target.parents:
+            raise FinetuneError(f"--report={report} and --output={output} lie in each other")
+        check_destination(output, overwrite)
+        reports.check_destination(report, overwrite)
+        module = locate(handle)
     if module.kind != "saved_model":
         what = "a Keras file" if module.kind == "keras" else "a Python function"
         raise FinetuneError(
             f"{module.handle} is {what}; what is fine-tuned must be a SavedModel: export it as one"
         )
-    real = [Path(os.path.realpath(path)) for path in (module.path, output, report)]
-    source, target, reported = real
+    source = Path(os.path.realpath(module.path))
     if target == source or target in source.parents:
         raise FinetuneError(f"--output={output} is where the module itself lies; choose another")
-    if reported == target or target in reported.parents or reported in target.parents:
-        raise FinetuneError(f"--report={report} and --output={output} lie in each other")
-    check_destination(output, overwrite)
-    reports.check_destination(report, overwrite)
+    return module, output, report
 
 
 class _Run:

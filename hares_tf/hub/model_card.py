@@ -9,6 +9,10 @@ from hares_tf.hub.loader import LocatedModule
 
 # `hares-export` checks these: from one sample to a minute.
 _LONGEST_SECONDS = 60
+# What hares-finetune calls the origin of its weights; it writes another shape of data beside it.
+_FINE_TUNED = "fine-tuned"
+# Names of more classes would hide the rest of the page; the module holds them all.
+_NAMED_CLASSES = 20
 _NEEDED = {"name": str, "sample_rate": int, "embedding_size": int, "weights": dict}
 
 
@@ -55,7 +59,9 @@ def write_model_card(
 def _intended_use(card: dict) -> str:
     uses = ["classification, retrieval and clustering of recordings of any kind"]
     classes = card.get("classes")
-    if classes:
+    if classes and card["weights"].get("source") == _FINE_TUNED:
+        uses.append(f"telling apart the {classes} classes it was fine-tuned on")
+    elif classes:
         uses.append(f"tagging with the {classes} classes it was trained on")
     if card.get("flavour") == "reusable":
         uses.append("fine-tuning on labelled recordings")
@@ -107,14 +113,14 @@ def _training_data(weights: dict) -> str:
         return "None: the weights are random. The module serves as a baseline and for trials."
     if source.startswith("none"):
         return "None: the module has no parameters."
+    if source == _FINE_TUNED:
+        return _fine_tuning(weights)
     data = _dict(weights, "data")
     if not data:
         facts = [f"{plain(key)}: {plain(weights[key])}" for key in weights if key != "config"]
         unknown = "What the weights were trained on is not recorded in the module."
         return f"{unknown} What is:\n\n{bullets(facts)}"
-    facts = [f"{data.get('n_clips', '?')} recordings"]
-    if isinstance(seconds := data.get("seconds"), (int, float)):
-        facts[0] += f", {seconds / 3600:.1f} hours"
+    facts = [f"{data.get('n_clips', '?')} recordings{_duration(data)}"]
     facts += [f"data set: {plain(data.get('name', '?'))}", *_origin(_dict(data, "source"))]
     facts.append(f"objective: {plain(weights.get('objective', '?'))}")
     config = _dict(weights, "config")
@@ -124,8 +130,57 @@ def _training_data(weights: dict) -> str:
     if "seconds" in crops:
         facts.append(f"crops of {crops['seconds']} seconds")
     if "content_hash" in data:
-        facts.append(f"content hash of the clips: `{data['content_hash']}`")
+        facts.append(f"content hash of the clips: {_digest(data['content_hash'])}")
     return bullets(facts)
+
+
+def _fine_tuning(weights: dict) -> str:
+    """What hares-finetune learnt from and how well, then what its source had learnt from."""
+    data, origin = _dict(weights, "data"), _dict(weights, "from")
+    parts = ", ".join(f"{count} {part}" for part, count in _dict(data, "clips").items())
+    classes = list(_dict(data, "clips_by_class"))
+    names = f": {', '.join(classes)}" if len(classes) <= _NAMED_CLASSES else ""
+    name, epochs = plain(origin.get("name", "?")), weights.get("epochs_kept")
+    facts = [
+        f"fine-tuned from {name}, content hash {_digest(origin.get('content_hash', '?'))}",
+        f"recordings: {plain(parts or '?')}{_duration(data)}",
+        f"{len(classes)} classes{plain(names)}",
+        *_origin(data),
+        f"encoder and head trained together for {plain(epochs)} epochs"
+        if epochs
+        else "only the head was trained; the encoder is its source's",
+    ]
+    match weights.get("held_out"):
+        case {
+            "accuracy": int() | float() as accuracy,
+            "interval": [int() | float() as low, int() | float() as high],
+            "clips": int() as clips,
+        }:
+            facts.append(
+                f"held-out accuracy: {accuracy:.1f}% (95% interval {low:.1f}–{high:.1f}) on "
+                f"{clips} test recordings"
+            )
+    if "content_hash" in data:
+        facts.append(f"content hash of the clips: {_digest(data['content_hash'])}")
+    before = (
+        _training_data(origin["weights"])
+        if isinstance(origin.get("weights"), dict)
+        else "Not recorded in the module."
+    )
+    return f"{bullets(facts)}\n\n### Training data of its source, {name}\n\n{before}"
+
+
+def _digest(value) -> str:
+    """As code, which shows letters and digits as they are; a card can hold anything."""
+    return f"`{value}`" if str(value).isalnum() else plain(value)
+
+
+def _duration(data: dict) -> str:
+    """`, 2.0 hours` where it is known."""
+    seconds = data.get("seconds")
+    if not isinstance(seconds, (int, float)):
+        return ""
+    return f", {seconds / 3600:.1f} hours" if seconds >= 3600 else f", {seconds:.1f} seconds"
 
 
 def _origin(source: dict) -> list[str]:
@@ -142,8 +197,8 @@ def _limits(card: dict) -> str:
     limits = [
         f"Sounds above {rate // 2} Hz are not heard. Recordings of another rate must be resampled "
         f"to {rate} Hz first; the module cannot notice that they were not.",
-        f"Checked with lengths from one sample to {_LONGEST_SECONDS} seconds. Zeros at the end of "
-        "a waveform are part of it and change the embedding"
+        f"{_lengths(card['weights'])} Zeros at the end of a waveform are part of it and change the "
+        "embedding"
         + (
             "; the signature with_lengths says where recordings end."
             if "with_lengths" in _dict(card, "interface")
@@ -156,6 +211,17 @@ def _limits(card: dict) -> str:
     if card.get("flavour") == "serving":
         limits.append(f"Inference only, in {plain(card.get('precision', 'float32'))}.")
     return bullets([*limits, *(plain(note) for note in card.get("notes", []))])
+
+
+def _lengths(weights: dict) -> str:
+    """Which lengths of waveforms are known to do well."""
+    if weights.get("source") != _FINE_TUNED:
+        return f"Checked with lengths from one sample to {_LONGEST_SECONDS} seconds."
+    seconds = plain(_dict(weights, "settings").get("window_seconds", "?"))
+    return (
+        f"Fine-tuned and tested on windows of {seconds} seconds, the logits of a longer recording "
+        "being the mean over its windows; other lengths were not tested."
+    )
 
 
 def _dict(data: dict, name: str) -> dict:

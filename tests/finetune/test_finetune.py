@@ -2,10 +2,12 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -281,13 +283,24 @@ def test_training_that_diverges_is_a_sentence(tmp_path, bank, tones, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_there_is_not_overwritten_unasked(tuned, tmp_path, bank, tones, capsys):
+def test_what_is_there_is_not_overwritten_unasked(
+    tuned, tmp_path, bank, tones, monkeypatch, capsys
+):
     output = tmp_path / "o"
     shutil.copytree(tuned[0].output, output)
     shutil.copytree(tuned[0].report_folder, tmp_path / "o-report")
     assert run(bank, tones, output, "--epochs=0") == 2
     assert "--overwrite" in capsys.readouterr().err
+    named, rename = [], os.rename
+
+    def note(source, destination):
+        named.append(Path(destination).name)
+        rename(source, destination)
+
+    monkeypatch.setattr(os, "rename", note)
     assert run(bank, tones, output, "--epochs=0", "--overwrite", "--name=again") == 0
+    # A kill between the two leaves a module, never a report of none.
+    assert [name for name in named if name in ("o", "o-report")] == ["o", "o-report"]
     said = capsys.readouterr().out
     assert "held-out accuracy" in said and "skipped: --epochs=0 asks for the head alone" in said
     assert locate(output).card["name"] == "again"
@@ -302,12 +315,39 @@ def test_what_is_there_is_not_overwritten_unasked(tuned, tmp_path, bank, tones, 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--handle=/no/such", "--output=module"], "module exists already"),
+        (["--handle=/no/such", "--output=o", "--report=report"], "report exists already"),
+        (["--handle=/no/such", "--output=report", "--overwrite"], "is no exported module"),
+        (["--handle=/no/such", "--output=o", "--report=module", "--overwrite"], "is no report"),
+        (["--handle=/no/such", "--output=o", "--report=o/r"], "lie in each other"),
+        (["--handle=module", "--output=module", "--overwrite"], "where the module itself lies"),
+    ],
+)
+def test_destinations_are_checked_before_recordings_and_tensorflow(arguments, words, tmp_path):
+    for name, content in (("module", "saved_model.pb"), ("report", "report.json")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / content).touch()
+    code = (
+        "import sys, hares_tf.finetune.command as c; code = c.main(sys.argv[1:]); "
+        "assert not {'tensorflow', 'keras'} & set(sys.modules); sys.exit(code)"
+    )
+    command_line = [sys.executable, "-c", code, "--audio=/no/such/audio", *arguments]
+    done = subprocess.run(command_line, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 2 and words in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
         ([], ["--handle"]),
         (["--handle=x"], ["--audio"]),
-        (["--handle=x", "--audio=/no/such", "--output=o"], ["/no/such", "no such folder"]),
+        (["--handle=BANK", "--audio=/no/such", "--output=o"], ["/no/such", "no such folder"]),
         (["--handle=/no/such", "--audio=TONES", "--output=o"], ["/no/such", "no such folder"]),
         (["--handle=BANK", "--audio=TONES", "--output=o"], ["--sample_rate"]),
-        (["--handle=BANK", "--audio=TONES", "--output=BANK"], ["where the module itself lies"]),
+        (
+            ["--handle=BANK", "--audio=TONES", "--output=BANK", "--overwrite"],
+            ["where the module itself lies"],
+        ),
         (["--handle=BANK", "--audio=TONES", "--output=o", "--report=o"], ["in each other"]),
         (["--handle=python:math:sin", "--audio=TONES", "--output=o"], ["Python function"]),
         (["--handle=x", "--audio=y", "--output=o", "--split_column=s"], ["--labels=FILE.csv"]),

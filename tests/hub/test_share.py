@@ -8,6 +8,7 @@ import tarfile
 
 import pytest
 import tensorflow as tf
+from finetune.toy_encoder import write_tones
 
 from hares_tf import share
 from hares_tf.evaluation.published import TASKS
@@ -140,6 +141,61 @@ def test_weights_of_other_origins(weights, words, tmp_path):
     text = (tmp_path / "m.md").read_text()
     assert words in text.split("## Training data")[1].split("## HARES scores")[0]
     assert "has not been scored" in text
+
+
+def test_page_of_a_fine_tuned_module(module, tmp_path):
+    """As hares-finetune writes it: of a pretrained source, and of a source that was fine-tuned."""
+    from hares_tf.finetune import Settings, finetune, read_recordings
+
+    recordings = read_recordings(write_tones(tmp_path / "tones", clips=5))
+    head_alone = Settings(epochs=0)
+    first = finetune(module, recordings, tmp_path / "first", settings=head_alone)
+    done = finetune(first.output, recordings, tmp_path / "second", settings=head_alone, name="2nd")
+    page = tmp_path / "m.md"
+    assert share.main([str(done.output), f"--card={page}", "--license=MIT"]) == 0
+    text = page.read_text()
+    assert "- telling apart the 2 classes it was fine-tuned on" in text
+    assert "tested on windows of 0.1 seconds" in text and "one sample to 60" not in text
+    own, source, first_source = (
+        text.split("## Training data\n")[1].split("## HARES")[0].split("\n### ")
+    )
+    result = done.report["results"]["fine_tuned"]
+    low, high = result["interval"]
+    assert own.strip().splitlines() == [
+        "- fine-tuned from small\\_simclr\\_finetuned, content hash "
+        f"`{locate(first.output).content_hash()}`",
+        "- recordings: 6 train, 2 validation, 2 test, 1.0 seconds",
+        "- 2 classes: high, low",
+        "- folders: tones",
+        "- only the head was trained; the encoder is its source's",
+        f"- held-out accuracy: {result['accuracy']:.1f}% (95% interval {low:.1f}–{high:.1f}) on "
+        "2 test recordings",
+        f"- content hash of the clips: `{done.report['data']['content_hash']}`",
+    ]
+    assert source.startswith("Training data of its source, small\\_simclr\\_finetuned\n")
+    assert (
+        f"fine-tuned from small\\_simclr, content hash `{locate(module).content_hash()}`" in source
+    )
+    assert first_source.startswith("Training data of its source, small\\_simclr\n")
+    assert "- 4090 recordings, 2.0 hours" in first_source and "- objective: simclr" in first_source
+    assert "?" not in own + source + first_source
+
+
+def test_fine_tuned_modules_with_many_classes_and_an_unknown_source(tmp_path):
+    weights = {
+        "source": "fine-tuned",
+        "from": {"name": "yamnet", "content_hash": "<b>"},
+        "data": {"clips_by_class": {f"class {n}": 9 for n in range(21)}},
+        "epochs_kept": 3,
+    }
+    module = make_module(tmp_path / "small", {**CARD, "weights": weights})
+    assert share.main([str(module), f"--card={tmp_path}/m.md", "--license=MIT"]) == 0
+    lines = (tmp_path / "m.md").read_text().splitlines()
+    assert "- 21 classes" in lines, "without their names"
+    assert "- encoder and head trained together for 3 epochs" in lines
+    assert "- fine-tuned from yamnet, content hash &lt;b&gt;" in lines
+    after = lines[lines.index("### Training data of its source, yamnet") + 1 :]
+    assert after[1] == "Not recorded in the module."
 
 
 def test_hostile_cards_are_text(tmp_path):
