@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and digests that are computed once.
+"""Files that are either whole or absent, locks, and digests that are computed once.
 
 Everything hares_tf writes appears under its final name only when complete: it is written beside
 its destination under a temporary name and renamed. A killed process leaves at worst a file that
@@ -6,6 +6,8 @@ starts with `.tmp-`.
 """
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import itertools
 import os
@@ -19,6 +21,9 @@ from pathlib import Path
 # Digests asked for, and remembered, at once: hashing a large data set takes hours, and what is done
 # must survive a kill.
 _NAMES_PER_QUERY = 500
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+# What rename(2) says where something else has the name.
+_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
 def cache_dir() -> Path:
@@ -63,20 +68,80 @@ def atomic_directory(path: str | os.PathLike, overwrite: bool = False) -> Iterat
     try:
         yield temporary
         if path.exists() and overwrite:
-            # rename(2) cannot replace a folder that has content: move the old one away first, so
-            # that at no moment a half-written folder carries the final name.
-            old = _temporary_sibling(path)
-            os.rename(path, old)
-            try:
-                os.rename(temporary, path)
-            except OSError:
-                os.rename(old, path)
-                raise
-            shutil.rmtree(old) if old.is_dir() else old.unlink()
+            _replace(path, temporary)
         else:
             os.rename(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace(path: Path, new: Path) -> None:
+    """Puts the folder `new` in the place of what is at `path`; if that fails, all stays.
+
+    rename(2) cannot replace a folder that has content: the old one is moved away first, so that at
+    no moment a half-written folder carries the final name.
+    """
+    old = _temporary_sibling(path)
+    os.rename(path, old)
+    try:
+        os.rename(new, path)
+    except OSError:
+        _put_back(old, path)
+        raise
+    _remove(old)
+
+
+def _put_back(old: Path, path: Path) -> None:
+    try:
+        os.rename(old, path)
+    except OSError as error:
+        if error.errno not in _TAKEN:
+            # It may be the only copy that there is: not ours to delete.
+            raise OSError(
+                error.errno, f"{error.strerror}; what was there is now {old}", str(path)
+            ) from error
+        # Another process has put its own there meanwhile, and with that replaced the old one.
+        _remove(old)
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@contextlib.contextmanager
+def locked(path: str | os.PathLike, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Holds the lock that is a file, which ends with this process however it ends.
+
+    Who holds it may remove the file and its folder. On file systems without locks nobody waits.
+
+    Args:
+        path: the file; it is created, and its folder.
+        on_wait: called before waiting for another process; what it raises is raised.
+    """
+    path = Path(path)
+    with contextlib.ExitStack() as stack:
+        while True:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Who held the lock may have removed file and folder: then it is a lock of nothing.
+            with contextlib.suppress(FileNotFoundError):
+                file = stack.enter_context(open(path, "a"))
+                _lock(file, on_wait)
+                if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
+                    break
+        yield
+
+
+def _lock(file, on_wait: Callable[[], None]) -> None:
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        # Some network file systems have no locks; there the user has to take care.
+        if error.errno not in _NO_LOCKS:
+            raise
 
 
 def sha256_file(path: str | os.PathLike) -> str:

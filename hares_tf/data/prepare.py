@@ -6,12 +6,11 @@ done, `lock` is held by who does it, and every finished shard has a part file. T
 """
 
 import contextlib
-import errno
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from hares_tf.data import sidecar
@@ -21,7 +20,7 @@ from hares_tf.data.shard_writer import Settings, ShardJob, full_disk_said, read_
 from hares_tf.data.sources import Source, folder_source
 from hares_tf.data.workers import write_shards
 from hares_tf.evaluation.progress import Progress
-from hares_tf.files import atomic_file
+from hares_tf.files import atomic_file, locked
 from hares_tf.jobs.choices import LOCAL, check_choices
 from hares_tf.jobs.errors import JobError
 
@@ -116,7 +115,8 @@ def carry_out(
     if not unfinished.exists() and (there := _finished(output, plan, overwrite, repair)):
         return there
     teller = Progress(progress)
-    with full_disk_said(output), _locked(unfinished, wait, teller):
+    on_wait = partial(_on_wait, output, wait, teller)
+    with full_disk_said(output), locked(unfinished / _LOCK, on_wait):
         if there := _finished(output, plan, overwrite, repair):
             shutil.rmtree(unfinished, ignore_errors=True)
             return there
@@ -187,35 +187,11 @@ def _check_same(output: Path, plan: Plan, there: dict) -> None:
     )
 
 
-@contextlib.contextmanager
-def _locked(folder: Path, wait: bool, teller: Progress) -> Iterator[None]:
-    """Holds the lock of a folder, which ends with this process however it ends."""
-    with contextlib.ExitStack() as stack:
-        while True:
-            folder.mkdir(parents=True, exist_ok=True)
-            # Who held the lock may have removed file and folder: then it is a lock of nothing.
-            with contextlib.suppress(FileNotFoundError):
-                file = stack.enter_context(open(folder / _LOCK, "a"))
-                _lock(file, folder, wait, teller)
-                if os.path.samestat(os.fstat(file.fileno()), os.stat(folder / _LOCK)):
-                    break
-        yield
-
-
-def _lock(file, folder: Path, wait: bool, teller: Progress) -> None:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        if not wait:
-            raise DataError(
-                f"another process is writing to {folder.parent}; wait for its end, or end it"
-            ) from error
-        teller.say(f"waiting for another process that prepares {folder.parent} ...")
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError as error:
-        # Some network file systems have no locks; there the user has to take care.
-        if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-            raise
+def _on_wait(output: Path, wait: bool, teller: Progress) -> None:
+    """Another process holds the lock of the folder."""
+    if not wait:
+        raise DataError(f"another process is writing to {output}; wait for its end, or end it")
+    teller.say(f"waiting for another process that prepares {output} ...")
 
 
 def _begin(output: Path, plan: Plan, overwrite: bool) -> None:

@@ -2,17 +2,19 @@
 
 CACHE/modules/KEY/module/...     what an archive holds; KEY: 32 digits of the archive's SHA-256
 CACHE/modules/KEY/files.json     names and sizes of its files, to notice what went missing
+CACHE/modules/KEY.lock           held by who unpacks; other processes wait for it
 """
 
 import contextlib
 import gzip
 import json
 import os
+import shutil
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from hares_tf.files import atomic_directory, atomic_file, cache_dir, sha256_file
+from hares_tf.files import atomic_directory, atomic_file, cache_dir, locked, sha256_file
 from hares_tf.hub.errors import HubError
 
 ENDINGS = (".tar.gz", ".tgz", ".tar")
@@ -21,6 +23,8 @@ ENDINGS = (".tar.gz", ".tgz", ".tar")
 #: ten files; the limits are far above any module, and below what fills a disk unnoticed.
 MAX_BYTES = 32 * 2**30
 MAX_ENTRIES = 100_000
+# What stays free of a disk, for all else that is written there: a twentieth, and at most 1 GiB.
+_RESERVE_SHARE, _MAX_RESERVE = 20, 2**30
 # Nothing but a long name or an extended header is read from a tar at once, and those have some
 # hundred bytes. A header that claims gigabytes would otherwise fill the memory.
 _MAX_READ = 2**20
@@ -83,29 +87,42 @@ def unpack(archive: str | os.PathLike) -> Path:
     """Unpacks an archive (flat, or with one top folder) into the cache; gives the folder.
 
     The folder is named by the archive's content, so an archive is unpacked once, and a changed one
-    anew. A folder in the cache that has lost files is replaced.
+    anew. A folder in the cache that has lost files is replaced. Of several processes that ask for
+    it at once, one unpacks.
 
     Raises:
         HubError: the file is no readable archive, does not fit the checksum beside it, holds links,
             devices, or paths that lead out of it, or unpacks to more than `MAX_BYTES` or
-            `MAX_ENTRIES`.
+            `MAX_ENTRIES`, or than the disk has room for.
     """
     archive = Path(archive)
     digest = sha256_file(archive)
     _check_checksum(archive, digest)
     folder = cache_dir() / "modules" / digest[:32]
+    # A whole copy needs no lock: it may lie where nothing can be written.
     if not _is_intact(folder):
-        if folder.is_symlink():
-            folder.unlink()  # Where it leads is not ours to replace.
-        try:
-            with atomic_directory(folder, overwrite=folder.exists()) as temporary:
-                files = _extract(archive, temporary / "module")
-                (temporary / _FILES).write_text(json.dumps(files), encoding="utf-8")
-        except OSError:
-            # Another process may have been faster.
-            if not _is_intact(folder):
-                raise
+        lock = folder.with_name(f"{folder.name}.lock")
+        with locked(lock):
+            try:
+                _unpack_unless_intact(archive, folder)
+            finally:
+                lock.unlink(missing_ok=True)
     return folder / "module"
+
+
+def _unpack_unless_intact(archive: Path, folder: Path) -> None:
+    if _is_intact(folder):
+        return  # Another process was faster.
+    if folder.is_symlink():
+        folder.unlink()  # Where it leads is not ours to replace.
+    try:
+        with atomic_directory(folder, overwrite=folder.exists()) as temporary:
+            files = _extract(archive, temporary / "module")
+            (temporary / _FILES).write_text(json.dumps(files), encoding="utf-8")
+    except OSError:
+        # Without locks another process may have been faster.
+        if not _is_intact(folder):
+            raise
 
 
 def _is_intact(folder: Path) -> bool:
@@ -139,7 +156,10 @@ def _check_checksum(archive: Path, digest: str) -> None:
 
 
 def _extract(archive: Path, target: Path) -> dict[str, int]:
-    """Unpacks into `target`; gives the size of each file by its path below it."""
+    """Unpacks into `target`; gives the size of each file by its path below it.
+
+    An archive is read twice: nothing is written before all of it was looked at.
+    """
     target.mkdir()
     try:
         with contextlib.ExitStack() as stack:
@@ -149,15 +169,21 @@ def _extract(archive: Path, target: Path) -> dict[str, int]:
             raw.seek(0)
             stream = _Stream(raw)
             tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))
-            files, entries, total = {}, 0, 0
+            entries, total = 0, 0
             for member in tar:
                 entries, total = entries + 1, total + max(member.size, 0)
                 _check_member(member, archive)
                 _check_amount(entries, total, archive)
+                _check_space(total, target, archive)
+            _check_end(stream, tar.offset)
+            files, left = {}, total
+            for member in tar:
+                # Others write to the disk, too.
+                _check_space(left, target, archive)
                 tar.extract(member, target, filter="data")
+                left -= member.size
                 if member.isfile():
                     files[str(PurePosixPath(member.name))] = member.size
-            _check_end(stream, tar.offset)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise HubError(
             f"{archive} holds a file and a folder of one name: {error.filename!r}"
@@ -186,6 +212,23 @@ def _check_amount(entries: int, total: int, archive: Path) -> None:
             f"{archive} would unpack to more than any module holds ({MAX_BYTES / 2**30:.3g} GiB, "
             f"{MAX_ENTRIES} entries); refused"
         )
+
+
+def _check_space(size: int, target: Path, archive: Path) -> None:
+    """Whether so many bytes fit onto the disk of `target`, and leave some room."""
+    disk = shutil.disk_usage(target)
+    reserve = min(disk.total // _RESERVE_SHARE, _MAX_RESERVE)
+    # Some file systems do not tell, and say that they have nothing at all.
+    if disk.total and size > disk.free - reserve:
+        raise HubError(
+            f"{archive} needs {_in_mb(size)} of disk space, but in {cache_dir()} only "
+            f"{_in_mb(disk.free)} are free, of which {_in_mb(reserve)} are kept; make room, or set "
+            "HARES_CACHE_DIR to a folder on another disk"
+        )
+
+
+def _in_mb(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
 
 
 def _check_end(stream: "_Stream", offset: int) -> None:

@@ -4,6 +4,7 @@ A server looks at the folder every second or so, and loads the highest version t
 version appears whole: it is written under a name that is no number, and renamed.
 """
 
+import contextlib
 import os
 import shutil
 import uuid
@@ -41,7 +42,8 @@ def add_version(
 ) -> tuple[Path, list[str]]:
     """Exports a module as the next version, with warm-up requests.
 
-    Several programs may add versions at the same time.
+    Several programs may add versions at the same time. A server may run as another user: all users
+    may read a version, whatever the umask.
 
     Args:
         root: the folder that the server watches; its name is the model's.
@@ -60,7 +62,10 @@ def add_version(
     check_serving_root(root)
     # Inside of the root: a folder elsewhere may be on another disk, from where none can be renamed.
     staging = root / f".tmp-{uuid.uuid4().hex[:12]}"
+    new_folders = [folder for folder in (root, *root.parents) if not folder.exists()]
     staging.mkdir(parents=True)
+    for folder in new_folders:
+        _open_to_all(folder)
     try:
         module, checks = export(staging / "module")
         warmed = write_warmup(module, root.name, sample_rate)
@@ -69,7 +74,15 @@ def add_version(
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def _open_to_all(path: Path) -> None:
+    # Who made a file may change its mode, unless the file system has none: then its mount decides.
+    with contextlib.suppress(OSError):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
 def _publish(module: Path, root: Path) -> Path:
+    for path in (module, *module.rglob("*")):
+        _open_to_all(path)
     while True:
         path = root / str(next_version(root))
         try:

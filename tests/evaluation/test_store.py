@@ -1,5 +1,6 @@
 """The embedding store: what was written comes back, and nothing else ever does."""
 
+import errno
 import json
 import os
 
@@ -211,3 +212,47 @@ def test_atomic_file_and_directory_leave_nothing_half(tmp_path):
         (path / "three").touch()
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["d", "link", "three"]
     assert (tmp_path / "link").is_symlink() and (tmp_path / "link" / "three").exists()
+
+
+class TestReplacedFolder:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        (tmp_path / "d").mkdir()
+        (tmp_path / "d" / "old").touch()
+        return tmp_path / "d"
+
+    def _replace(self, folder):
+        with atomic_directory(folder, overwrite=True) as path:
+            (path / "new").touch()
+
+    def test_another_process_may_be_faster(self, folder, monkeypatch):
+        """It takes the name in the moment in which nothing has it; then none can be put back."""
+        rename = os.rename
+
+        def interrupted(source, target):
+            rename(source, target)
+            if source.name == "d":
+                folder.mkdir()
+                (folder / "theirs").touch()
+
+        monkeypatch.setattr(os, "rename", interrupted)
+        with pytest.raises(OSError):
+            self._replace(folder)
+        assert [path.name for path in folder.parent.rglob("*")] == ["d", "theirs"]
+
+    @pytest.mark.parametrize("failures", [1, 2])
+    def test_the_only_copy_survives_a_failing_disk(self, folder, monkeypatch, failures):
+        rename, calls = os.rename, []
+
+        def failing(source, target):
+            calls.append(source)
+            if 1 < len(calls) <= 1 + failures:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            rename(source, target)
+
+        monkeypatch.setattr(os, "rename", failing)
+        with pytest.raises(OSError) as caught:
+            self._replace(folder)
+        kept, old = sorted(folder.parent.rglob("*"))
+        assert old == kept / "old"
+        assert kept == folder or caught.value.strerror.endswith(f"what was there is now {kept}")

@@ -1,5 +1,7 @@
 """Archives and caches: the same bytes every time, nothing outside, and what is lost comes back."""
 
+import errno
+import fcntl
 import gzip
 import hashlib
 import io
@@ -8,9 +10,12 @@ import shutil
 import struct
 import tarfile
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,25 +99,26 @@ class TestPack:
         np.testing.assert_array_equal(loaded(tf.ones([1, 2])), [[2, 2]])
 
 
-class TestCache:
-    def _entry(self, packed) -> Path:
-        digest = hashlib.sha256(packed.read_bytes()).hexdigest()
-        return cache_dir() / "modules" / digest[:32]
+def _entry(packed) -> Path:
+    digest = hashlib.sha256(packed.read_bytes()).hexdigest()
+    return cache_dir() / "modules" / digest[:32]
 
+
+class TestCache:
     @pytest.mark.parametrize(
         "lost",
         ["module/variables/variables.index", "module/assets", "module", "files.json", "."],
     )
     def test_what_a_cleaner_deleted_is_unpacked_again(self, module, packed, lost):
         wanted = locate(packed).content_hash()
-        path = self._entry(packed) / lost
+        path = _entry(packed) / lost
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         assert locate(packed).content_hash() == wanted == locate(module).content_hash()
         assert [p.name for p in (cache_dir() / "modules").glob(".tmp-*")] == []
 
     def test_a_cut_file_and_a_damaged_list(self, packed):
         wanted = locate(packed).content_hash()
-        entry = self._entry(packed)
+        entry = _entry(packed)
         (entry / "module" / "saved_model.pb").write_bytes(b"cut")
         assert locate(packed).content_hash() == wanted
         for text in ("{", "[]", '{"a": 1}'):
@@ -124,7 +130,7 @@ class TestCache:
         assert locate(packed).path.stat().st_ino == before
 
     def test_a_link_in_the_cache_is_replaced_not_followed(self, packed, tmp_path):
-        entry = self._entry(packed)
+        entry = _entry(packed)
         locate(packed)
         shutil.rmtree(entry)
         (tmp_path / "precious").mkdir()
@@ -132,6 +138,67 @@ class TestCache:
         entry.symlink_to(tmp_path / "precious")
         locate(packed)
         assert (tmp_path / "precious" / "thesis.tex").exists() and not entry.is_symlink()
+
+
+class TestSeveralAtOnce:
+    """Threads stand for processes: each opens the lock by itself."""
+
+    @pytest.fixture
+    def damaged(self, packed) -> Path:
+        """The cached copy, which has lost a file."""
+        archive.unpack(packed)
+        (_entry(packed) / "module" / "saved_model.pb").unlink()
+        return _entry(packed)
+
+    def test_one_mends_the_copy_for_all(self, packed, damaged, monkeypatch):
+        extract, begun = archive._extract, []
+
+        def slowly(*arguments):
+            begun.append(arguments)
+            time.sleep(0.2)  # in which all others find the damage
+            return extract(*arguments)
+
+        def is_whole(_) -> bool:
+            return (archive.unpack(packed) / "saved_model.pb").is_file()
+
+        monkeypatch.setattr(archive, "_extract", slowly)
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(is_whole, range(4)))
+        assert len(begun) == 1
+        assert list(damaged.parent.glob(f"*{damaged.name}*")) == [damaged]
+
+    def test_what_another_has_mended_stays(self, packed, damaged, monkeypatch):
+        is_intact, judged = archive._is_intact, threading.Event()
+
+        def judge(folder):
+            found = is_intact(folder)
+            judged.set()
+            return found
+
+        monkeypatch.setattr(archive, "_is_intact", judge)
+        before = damaged.stat().st_ino
+        with ThreadPoolExecutor(1) as pool:
+            with open(damaged.with_name(f"{damaged.name}.lock"), "a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                waiting = pool.submit(archive.unpack, packed)
+                assert judged.wait(timeout=60)
+                with tarfile.open(packed) as tar:
+                    tar.extract("saved_model.pb", damaged / "module", filter="data")
+            assert waiting.result(timeout=60) == damaged / "module"
+        assert damaged.stat().st_ino == before
+
+    @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+    def test_where_there_are_no_locks(self, packed, damaged, monkeypatch, number):
+        asked = []
+
+        def flock(*_):
+            asked.append(number)
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(fcntl, "flock", flock)
+        assert (archive.unpack(packed) / "saved_model.pb").is_file()
+        assert asked == [number]
+        assert list(damaged.parent.glob(f"*{damaged.name}*")) == [damaged]
 
 
 def _tar(path: Path, *members, compress=True) -> Path:
@@ -210,6 +277,62 @@ class TestHostileArchives:
         member = ("a", b"file", {"pax_headers": {"path": "a\0b"}})
         with pytest.raises(HubError, match="cannot be unpacked"):
             locate(_tar(tmp_path / "m.tar.gz", member))
+
+
+class TestDiskSpace:
+    @pytest.fixture
+    def packed(self, tmp_path) -> Path:
+        return _tar(tmp_path / "m.tar.gz", ("saved_model.pb", bytes(6000)), ("b", bytes(6000)))
+
+    @pytest.fixture
+    def disk(self, monkeypatch):
+        """Sets how many bytes are free of so many, each time that it is asked."""
+
+        def set_to(total, *free):
+            answers = iter(free)
+            monkeypatch.setattr(
+                "shutil.disk_usage",
+                lambda path: SimpleNamespace(total=total, free=next(answers)),
+            )
+
+        yield set_to
+        assert list((cache_dir() / "modules").glob(".tmp-*")) == []
+
+    def test_refused_before_anything_is_written(self, packed, disk, monkeypatch):
+        def extract(*_, **__):
+            raise AssertionError
+
+        monkeypatch.setattr(tarfile.TarFile, "extract", extract)
+        # A twentieth is kept: 10,000 are left.
+        disk(1_000_000, 60_000, 60_000)
+        with pytest.raises(HubError, match=r"needs 0 MB of disk space, .* set HARES_CACHE_DIR"):
+            archive.unpack(packed)
+        assert not _entry(packed).exists()
+
+    def test_a_small_file_that_promises_much(self, tmp_path, disk):
+        entry = tarfile.TarInfo("saved_model.pb")
+        entry.size = 31 * 2**30
+        with gzip.open(tmp_path / "m.tar.gz", "wb") as file:
+            file.write(entry.tobuf() + bytes(1024))
+        # Of large disks one GiB is kept.
+        disk(10**12, 32 * 2**30 - 1)
+        with pytest.raises(HubError, match=r"33,286 MB .* only 34,360 MB are free, of which 1,074"):
+            archive.unpack(tmp_path / "m.tar.gz")
+
+    def test_a_disk_that_others_fill_meanwhile(self, packed, disk):
+        disk(1_000_000, *3 * [500_000], 55_999)
+        with pytest.raises(HubError, match="disk space"):
+            archive.unpack(packed)
+        assert not _entry(packed).exists()
+
+    def test_what_fits_to_the_byte(self, packed, disk):
+        disk(1_000_000, *3 * [62_000], 56_000)
+        assert (archive.unpack(packed) / "b").stat().st_size == 6000
+
+    def test_a_file_system_that_does_not_tell(self, tmp_path, disk):
+        disk(0, *6 * [0])
+        packed = _tar(tmp_path / "m.tar.gz", ("saved_model.pb", bytes(6001)))
+        assert (archive.unpack(packed) / "saved_model.pb").is_file()
 
 
 class TestDamagedArchives:
