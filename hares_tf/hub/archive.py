@@ -34,6 +34,15 @@ _FILES = "files.json"
 _DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError)
 
 
+def check_archive(folder: str | os.PathLike, archive: str | os.PathLike) -> None:
+    """Raises HubError where `pack` would; the folder need not exist yet."""
+    archive = Path(archive)
+    if not archive.name.endswith(".tar.gz"):
+        raise HubError(f"{archive}: an archive's name must end in .tar.gz")
+    if Path(os.path.realpath(archive)).is_relative_to(os.path.realpath(folder)):
+        raise HubError(f"{archive} would lie inside the module that it holds; write it elsewhere")
+
+
 def pack(folder: str | os.PathLike, archive: str | os.PathLike) -> str:
     """Packs a module into a flat `.tar.gz`, and writes its checksum beside it.
 
@@ -55,10 +64,7 @@ def pack(folder: str | os.PathLike, archive: str | os.PathLike) -> str:
     from hares_tf.hub.loader import files_below
 
     folder, archive = Path(folder), Path(archive)
-    if not archive.name.endswith(".tar.gz"):
-        raise HubError(f"{archive}: an archive's name must end in .tar.gz")
-    if Path(os.path.realpath(archive)).is_relative_to(os.path.realpath(folder)):
-        raise HubError(f"{archive} would lie inside the module that it holds; write it elsewhere")
+    check_archive(folder, archive)
     paths = {path.relative_to(folder): path for path in files_below(folder)}
     # tensorflow_hub makes only those folders that an archive names.
     names = {*paths} | {parent for path in paths for parent in path.parents if parent.name}

@@ -9,6 +9,7 @@ from absl import flags
 from hares_tf import command
 from hares_tf.files import sha256_file
 from hares_tf.hub import tflite
+from hares_tf.hub.archive import check_archive, pack
 from hares_tf.hub.errors import HubError
 from hares_tf.hub.flavours import FLAVOURS, FLOAT32, PRECISIONS, REUSABLE, check_flavour
 from hares_tf.hub.serving_root import add_version, check_serving_root
@@ -38,8 +39,8 @@ retrained (hub.KerasLayer), served, and scored (hares-evaluate).
     # the next version in the folder that TensorFlow Serving watches (docs/serving.md)
     hares-export --checkpoint=runs/simclr --flavor=serving --serving_root=models/hares
 
-    # an encoder without parameters needs no weights
-    hares-export --model=log_mel_statistics --output=exports/log_mel_statistics
+    # an encoder without parameters needs no weights; --archive packs what was exported
+    hares-export --model=log_mel_statistics --output=exports/log_mel --archive=log_mel.tar.gz
 
     # one file for phones and small devices, of any module that exists already
     hares-export --format=tflite --handle=exports/f0 --quantize=int8 --output=f0.tflite
@@ -99,6 +100,13 @@ def define_flags() -> flags.FlagValues:
         None,
         "Instead of --output: a folder of numbered versions, as TensorFlow Serving watches it. The "
         "module becomes the next version, with warm-up requests.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "archive",
+        None,
+        "Also pack the module at --output into this .tar.gz, with a .sha256 beside it; hares-share "
+        "does so with modules that exist already, and writes a page about them.",
         flag_values=values,
     )
     flags.DEFINE_string(
@@ -188,6 +196,8 @@ def _main(values: flags.FlagValues) -> None:
         print(f"  checked: {line}")
     logits = f" and {len(classifier.classes)} logits" if classifier else ""
     print(f"{output}: {model.embedding_size} features{logits} at {model.sample_rate} Hz")
+    if values.archive:
+        print(f"{values.archive}: {pack(output, values.archive)}")
 
 
 def _check_flags(values: flags.FlagValues) -> list[str]:
@@ -201,6 +211,10 @@ def _check_flags(values: flags.FlagValues) -> list[str]:
         raise HubError("name the folder to create with --output, or with --serving_root")
     if values.output and values.serving_root:
         raise HubError("--output and --serving_root exclude each other; give one")
+    if values.archive:
+        if not values.output:
+            raise HubError("--archive goes with --output")
+        check_archive(values.output, values.archive)
     if values.serving_root and values.overwrite:
         raise HubError("--overwrite goes with --output; a serving root gets a new version")
     if values.seed is not None and sources != ["random_weights"]:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hares_tf.files import sha256_file
 from hares_tf.hub import HubError, command, conformance, export, locate
 from hares_tf.hub import module as hub_module
 from hares_tf.hub.loader import load
@@ -304,3 +305,19 @@ def test_weights_that_do_not_fit_are_a_sentence(tmp_path, capsys):
 def test_weights_flags_follow_the_model(arguments, word, tmp_path, capsys):
     assert command.main([*arguments, f"--output={tmp_path}/m"]) == 2
     assert word in capsys.readouterr().err
+
+
+def test_an_archive_of_what_is_exported(tmp_path, capsys):
+    flags = ["--model=log_mel_statistics", f"--output={tmp_path / 'm'}"]
+    archive = tmp_path / "m.tar.gz"
+    for wrong, word in (
+        ([*flags, f"--archive={tmp_path / 'm.zip'}"], "end in .tar.gz"),
+        ([*flags, f"--archive={tmp_path / 'm' / 'm.tar.gz'}"], "inside the module"),
+        ([flags[0], f"--serving_root={tmp_path}", f"--archive={archive}"], "goes with --output"),
+    ):
+        assert command.main(wrong) == 2
+        assert word in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert command.main([*flags, f"--archive={archive}"]) == 0
+    assert f"{archive}: {sha256_file(archive)}" in capsys.readouterr().out
+    assert locate(archive).content_hash() == locate(tmp_path / "m").content_hash()
+    assert (tmp_path / "m.tar.gz.sha256").is_file()
