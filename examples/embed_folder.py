@@ -2,56 +2,58 @@
 
     python examples/embed_folder.py --handle=demo/tiny_simclr --audio=sounds --output=sounds.csv
 
-Any Hub handle will do. A recording is cut into windows of --seconds, the last one filled with
-silence; its embedding is the mean of theirs. Read the table with pandas, or in a spreadsheet:
+Any Hub handle will do; --runtime=openvino is faster on a CPU. A recording is cut into windows of
+--seconds, the last one filled with silence; its embedding is the mean of theirs:
 
     calls __call__: 304 features at 16000 Hz
-    left out: The sound file 'sounds/notes.txt' is not a sound that can be decoded (...)
+    left out: The sound file 'sounds/broken.wav' is not a sound that can be decoded (...)
     sounds.csv: 400 recordings, 1 left out
 """
 
 import argparse
 import csv
+import functools
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from hares_tf.audio import AudioError, load_audio
+from hares_tf.data.sources import folder_source
 from hares_tf.errors import HaresError
-from hares_tf.evaluation import Runtime, encoder_of
-from hares_tf.evaluation.handle import in_words
+from hares_tf.evaluation.embedding import embed_batch
+from hares_tf.evaluation.handle import Interface, Runtime, encoder_of, in_words
+from hares_tf.evaluation.windows import cut, window_samples
+from hares_tf.files import atomic_file
 
+flags = {"handle": "", "audio": "", "output": "", "seconds": 3.0, "runtime": "tensorflow"}
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-for name in ("handle", "audio", "output"):
-    parser.add_argument(f"--{name}", required=True)
-parser.add_argument("--seconds", type=float, default=3.0, help="of a window (default: 3)")
-parser.add_argument("--runtime", default="tensorflow", help="or openvino: faster on a CPU")
-args = parser.parse_args()
-paths = sorted(p for p in Path(args.audio).rglob("*") if p.is_file() and p.name[0] != ".")
+for name, default in (flags | {"sample_rate": 0}).items():
+    parser.add_argument(f"--{name}", type=type(default), default=default, required=default == "")
+args, rows = parser.parse_args(), 0
+say = functools.partial(print, file=sys.stderr)
+if not 0 < args.seconds <= 3600 or not Path(args.output).parent.is_dir():
+    parser.error(f"no folder for {args.output}, or --seconds={args.seconds} not between 0 and 3600")
 try:
-    runtime = Runtime(args.runtime)
-    encoder = encoder_of(
-        args.handle, runtime=runtime, say=lambda message: print(message, file=sys.stderr)
-    )
-except HaresError as error:
+    clips, known = folder_source(args.audio).clips, Interface(args.sample_rate or None)
+    encoder = encoder_of(args.handle, interface=known, runtime=Runtime(args.runtime), say=say)
+    print(in_words(encoder.interface))
+    length = window_samples(args.seconds, encoder.sample_rate)
+    with atomic_file(args.output) as draft, open(draft, "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["file", *(f"f{i}" for i in range(encoder.interface["embedding_size"]))])
+        for clip in clips:
+            try:
+                waveform = clip.sound.load(encoder.sample_rate)
+            except HaresError as error:
+                say(f"left out: {error}")
+                continue
+            windows = cut(waveform, np.arange(0, len(waveform), length), length)
+            batches = (windows[i : i + 8] for i in range(0, len(windows), 8))  # saves memory
+            parts = [embed_batch(encoder, batch, clip.id) for batch in batches]
+            table.writerow([clip.id, *map(float, np.concatenate(parts).mean(0))])
+            rows += 1
+        if not rows:
+            parser.error(f"{args.audio}: none of its {len(clips)} audio files can be decoded")
+except (HaresError, OSError) as error:
     parser.error(str(error))
-print(in_words(encoder.interface))
-length = round(args.seconds * encoder.sample_rate)
-left_out = 0
-with open(args.output, "w", newline="", encoding="utf-8") as file:
-    table = csv.writer(file)
-    table.writerow(["file", *(f"f{i}" for i in range(encoder.interface["embedding_size"]))])
-    for path in paths:
-        try:
-            waveform = load_audio(path, encoder.sample_rate)
-        except AudioError as error:
-            left_out += 1
-            print(f"left out: {error}", file=sys.stderr)
-            continue
-        windows = np.pad(waveform, (0, -len(waveform) % length)).reshape(-1, length)
-        # Eight at a time: an hour must not need the memory of an hour at once.
-        parts = [encoder.embed(windows[i : i + 8]) for i in range(0, len(windows), 8)]
-        mean = np.concatenate(parts).mean(0)
-        table.writerow([path.relative_to(args.audio).as_posix(), *map(float, mean)])
-print(f"{args.output}: {len(paths) - left_out} recordings, {left_out} left out")
+print(f"{args.output}: {rows} recordings, {len(clips) - rows} left out")

@@ -17,30 +17,36 @@ import numpy as np
 
 from hares_tf.audio import load_audio
 from hares_tf.errors import HaresError
-from hares_tf.evaluation import encoder_of
+from hares_tf.evaluation import Interface, encoder_of
+from hares_tf.evaluation.embedding import embed_batch
+from hares_tf.evaluation.windows import cut, window_samples
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 for name in ("handle", "table", "query"):
     parser.add_argument(f"--{name}", required=True)
-for name, default in (("seconds", 3.0), ("top", 5)):
-    parser.add_argument(f"--{name}", type=type(default), default=default)
+# --sample_rate is for a module that does not say what it expects.
+for name, default in (("seconds", 3.0), ("top", 5), ("sample_rate", None)):
+    parser.add_argument(f"--{name}", type=type(default or 0), default=default)
 args = parser.parse_args()
+if not 0 < args.seconds <= 3600 or args.top < 1:
+    parser.error("--seconds must be between 0 and 3600, --top at least 1")
 try:
-    encoder = encoder_of(args.handle)
+    encoder = encoder_of(args.handle, interface=Interface(args.sample_rate))
     waveform = load_audio(args.query, encoder.sample_rate)
+    length = window_samples(args.seconds, encoder.sample_rate)
+    windows = cut(waveform, np.arange(0, len(waveform), length), length)
+    batches = [windows[i : i + 8] for i in range(0, len(windows), 8)]
+    query = np.concatenate([embed_batch(encoder, batch, args.query) for batch in batches]).mean(0)
     with open(args.table, newline="", encoding="utf-8") as file:
-        names, rows = zip(*((row[0], row[1:]) for row in list(csv.reader(file))[1:]), strict=True)
+        lines = [row for row in csv.reader(file) if row]
+    names, rows = zip(*((row[0], row[1:]) for row in lines[1:]), strict=True)
     table = np.array(rows, np.float64)
 except (HaresError, OSError) as error:
     parser.error(str(error))
-except ValueError:
+except (ValueError, csv.Error):
     parser.error(f"{args.table} is no table of embed_folder.py, or an empty one")
-if table.shape[1] != encoder.interface["embedding_size"]:
+if table.shape[1] != len(query):
     parser.error(f"{args.table} has {table.shape[1]} features: it was made with another module")
-length = round(args.seconds * encoder.sample_rate)
-windows = np.pad(waveform, (0, -len(waveform) % length)).reshape(-1, length)
-parts = [encoder.embed(windows[i : i + 8]) for i in range(0, len(windows), 8)]
-query = np.concatenate(parts).mean(0)
 # What all recordings share says nothing about which are alike; without it the cosines spread out.
 centre = table.mean(0)
 table, query = table - centre, query - centre

@@ -2,8 +2,7 @@
 
     python examples/retrain_keras.py --handle=demo/tiny_simclr --audio=sounds --output=mine
 
-`sounds` holds a subfolder of recordings for each label; or --labels=FILE names a CSV with columns
-file and label. A classifier is trained on the frozen module, then both (here with --epochs=1):
+Subfolders of `sounds` are labels (or --labels=FILE: a CSV of file and label). With --epochs=1:
 
     400 recordings of 10 labels, 80 of them held out
     frozen: 62.5% are right
@@ -19,18 +18,21 @@ import keras
 import numpy as np
 
 from hares_tf.errors import HaresError
+from hares_tf.evaluation.handle import Interface, stated_interface
+from hares_tf.files import atomic_directory
 from hares_tf.finetune import read_recordings
 from hares_tf.hub import HubLayer, locate
 
+flags = {"handle": "", "audio": "", "output": "", "labels": "subfolder", "seconds": 3.0}
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-for name in ("handle", "audio", "output"):
-    parser.add_argument(f"--{name}", required=True)
-for name, default in (("labels", "subfolder"), ("seconds", 3.0), ("epochs", 5)):
-    parser.add_argument(f"--{name}", type=type(default), default=default)
+for name, default in (flags | {"epochs": 5, "sample_rate": 0}).items():
+    parser.add_argument(f"--{name}", type=type(default), default=default, required=default == "")
 args = parser.parse_args()
+if Path(args.output).exists() or not 0 < args.seconds <= 3600:
+    parser.error(f"{args.output} exists, or --seconds={args.seconds} not between 0 and 3600")
 try:
-    hub = HubLayer(args.handle)
-    rate = (locate(args.handle).card or {}).get("sample_rate", 16_000)
+    stated, _ = stated_interface(locate(args.handle), Interface(args.sample_rate or None))
+    hub, rate = HubLayer(args.handle, trainable=True), stated.sample_rate
     found = read_recordings(args.audio, args.labels)
     waveforms = [recording.sound.load(rate) for recording in found.recordings]
 except HaresError as error:
@@ -43,17 +45,15 @@ embedding = hub(waveform := keras.Input((None,), name="waveform"))
 frozen = keras.Model(waveform, embedding).predict(x, batch_size=8, verbose=0)  # needed only once
 head = keras.Sequential([keras.layers.Normalization(), keras.layers.Dense(len(found.classes))])
 head.layers[0].adapt(frozen[~test])
-loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-head.compile("adam", loss, metrics=["accuracy"])
-head.fit(frozen[~test], y[~test], batch_size=8, epochs=100, verbose=0)
-print(f"frozen: {head.evaluate(frozen[test], y[test], verbose=0)[1]:.1%} are right")
-hub.trainable = True
 model = keras.Model(waveform, logits := head(embedding))
-model.compile(keras.optimizers.Adam(1e-4), loss, metrics=["accuracy"])
-model.fit(x[~test], y[~test], batch_size=8, epochs=args.epochs, verbose=0)
-print(f"fine-tuned: {model.evaluate(x[test], y[test], 8, 0)[1]:.1%} are right")
-
-keras.Model(waveform, {"embedding": embedding, "logits": logits}).export(args.output, verbose=False)
-card = {"name": Path(args.output).name, "sample_rate": rate, "classes": found.classes}
-Path(args.output, "model_card.json").write_text(json.dumps(card), encoding="utf-8")
+loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+stages = (("frozen", head, frozen, 1e-3, 100), ("fine-tuned", model, x, 1e-4, args.epochs))
+for stage, part, inputs, step, epochs in stages:
+    part.compile(keras.optimizers.Adam(step), loss, metrics=["accuracy"])
+    part.fit(inputs[~test], y[~test], batch_size=8, epochs=epochs, verbose=0)
+    print(f"{stage}: {part.evaluate(inputs[test], y[test], 8, 0)[1]:.1%} are right")
+with atomic_directory(args.output) as draft:
+    keras.Model(waveform, {"embedding": embedding, "logits": logits}).export(draft, verbose=False)
+    card = {"name": Path(args.output).name, "sample_rate": rate, "classes": found.classes}
+    (draft / "model_card.json").write_text(json.dumps(card), encoding="utf-8")
 print(f"{args.output}: waveform -> embedding, logits")

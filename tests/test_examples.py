@@ -3,6 +3,7 @@
 import csv
 import json
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -178,17 +179,20 @@ def test_what_openvino_does_not_take_is_embedded_by_tensorflow(
 
 
 def test_embed_and_search(run, module, sounds, tmp_path):
+    sounds = shutil.copytree(sounds, tmp_path / "sounds")
     (sounds / "notes.txt").write_text("no sound")
+    (sounds / "noise" / "noise_a.wav").write_text("no sound")
     table = tmp_path / "table.csv"
     code, out, err = run("embed_folder", handle=module, audio=sounds, output=table, seconds=1)
     assert code == 0 and out.splitlines() == [
         "calls __call__: 16 features at 8000 Hz",
         f"{table}: 30 recordings, 1 left out",
     ]
-    assert err.startswith("left out: ") and "notes.txt" in err
+    assert err.startswith("left out: ") and "noise_a.wav" in err
     with open(table, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
     assert header == ["file", *(f"f{i}" for i in range(16))]
+    (sounds / "noise" / "noise_a.wav").unlink()
     assert [row[0] for row in rows] == [
         path.relative_to(sounds).as_posix() for path in sorted(sounds.rglob("*.wav"))
     ]
@@ -210,8 +214,19 @@ def test_embed_and_search(run, module, sounds, tmp_path):
     (tmp_path / "other.csv").write_text("file,f0\na.wav,1\n", encoding="utf-8")
     code, _, err = run("nearest_sounds", **(query | {"table": tmp_path / "other.csv"}))
     assert code == 2 and "has 1 features: it was made with another module" in err
-    code, _, err = run("nearest_sounds", **(query | {"table": sounds / "notes.txt"}))
-    assert code == 2 and "is no table of embed_folder.py" in err
+    (tmp_path / "ragged.csv").write_text("file,f0\n\na.wav,1\nb.wav\n", encoding="utf-8")
+    for other in (sounds / "notes.txt", tmp_path / "ragged.csv"):
+        code, _, err = run("nearest_sounds", **(query | {"table": other}))
+        assert code == 2 and "is no table of embed_folder.py" in err
+    for other, said in (
+        ({"query": tmp_path / "no.wav"}, "no.wav"),
+        ({"query": sounds / "notes.txt"}, "is not a sound"),
+        ({"query": sounds}, str(sounds)),
+        ({"table": tmp_path / "no.csv"}, "no.csv"),
+        ({"table": sounds}, str(sounds)),
+    ):
+        code, _, err = run("nearest_sounds", **(query | other))
+        assert code == 2 and said in err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -224,6 +239,123 @@ def test_mistakes_get_a_sentence(run, name, sounds, tmp_path):
     )
     code, _, err = run(name, **flags)
     assert code == 2 and err.splitlines()[-1].endswith("nothing: there is no such folder or file")
+
+
+@pytest.fixture
+def untouched(monkeypatch):
+    """Fails where a module is loaded, or looked for, before the flags were looked at."""
+
+    def refuse(*_, **__):
+        raise AssertionError("the module is loaded")
+
+    monkeypatch.setattr("hares_tf.hub.locate", refuse)
+    monkeypatch.setattr("hares_tf.hub.loader.locate", refuse)
+    monkeypatch.setattr("hares_tf.hub.loader.load", refuse)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "nan", "inf"])
+@pytest.mark.parametrize("name", NAMES)
+def test_windows_have_a_length(run, untouched, name, wrong, module, sounds, tmp_path):
+    pytest.importorskip("tf_keras")
+    flags = {"handle": module, "seconds": wrong}
+    flags |= (
+        {"table": tmp_path / "t.csv", "query": tmp_path / "q.wav"}
+        if name == "nearest_sounds"
+        else {"audio": sounds, "output": tmp_path / "out"}
+    )
+    code, _, err = run(name, **flags)
+    assert code == 2 and "--seconds" in err.splitlines()[-1] and "between 0 and 3600" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_search_shows_at_least_one(run, untouched, module, tmp_path):
+    code, _, err = run("nearest_sounds", handle=module, table=tmp_path, query=tmp_path, top=0)
+    assert code == 2 and "--top at least 1" in err
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "other files"])
+def test_embedding_needs_audio(run, untouched, kind, module, tmp_path):
+    audio = tmp_path / "audio"
+    if kind != "missing":
+        audio.mkdir()
+    if kind == "other files":
+        (audio / "notes.txt").write_text("no sound")
+    code, _, err = run("embed_folder", handle=module, audio=audio, output=tmp_path / "e.csv")
+    assert code == 2 and str(audio) in err.splitlines()[-1]
+    assert not list(tmp_path.glob("*.csv"))
+
+
+def test_embedding_needs_audio_that_can_be_decoded(run, module, tmp_path):
+    (tmp_path / "audio").mkdir()
+    (tmp_path / "audio" / "broken.wav").write_text("no sound")
+    flags = {"handle": module, "audio": tmp_path / "audio", "output": tmp_path / "e.csv"}
+    code, _, err = run("embed_folder", **flags)
+    assert code == 2 and err.endswith("none of its 1 audio files can be decoded\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["audio"]
+
+
+def test_embedding_needs_a_place_for_its_table(run, untouched, module, sounds, tmp_path):
+    flags = {"handle": module, "audio": sounds, "output": tmp_path / "nodir" / "e.csv"}
+    code, _, err = run("embed_folder", **flags)
+    assert code == 2 and f"no folder for {tmp_path}/nodir/e.csv" in err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_interrupted_embedding_leaves_no_table(run, module, sounds, tmp_path, monkeypatch):
+    def interrupt(encoder, batch, beginning):
+        # Not only afterwards: a kill runs no clean-up.
+        assert not (tmp_path / "e.csv").exists()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hares_tf.evaluation.embedding.embed_batch", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run("embed_folder", handle=module, audio=sounds, output=tmp_path / "e.csv")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["retrain_keras", "retrain_tf_keras"])
+def test_retraining_replaces_nothing(run, untouched, name, module, sounds, tmp_path):
+    pytest.importorskip("tf_keras")
+    (tmp_path / "kept.txt").write_text("mine")
+    code, _, err = run(name, handle=module, audio=sounds, output=tmp_path)
+    assert code == 2 and f"{tmp_path} exists" in err.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+
+
+@pytest.mark.parametrize("name", ["retrain_keras", "retrain_tf_keras"])
+def test_failed_export_leaves_no_module(run, name, module, sounds, tmp_path, monkeypatch):
+    keras = pytest.importorskip("tf_keras" if name == "retrain_tf_keras" else "keras")
+
+    def fail(self, path, **_):
+        (Path(path) / "saved_model.pb").write_text("half")
+        raise OSError("the disk is full")
+
+    # Training would be lost time here.
+    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: None)
+    monkeypatch.setattr(keras.Model, "evaluate", lambda *_, **__: (0, 0))
+    monkeypatch.setattr(keras.Model, "export", fail)
+    with pytest.raises(OSError, match="the disk is full"):
+        run(name, handle=module, audio=sounds, output=tmp_path / "mine", seconds=1)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sample_rates_are_not_guessed(run, name, module, sounds, tmp_path, monkeypatch):
+    pytest.importorskip("tf_keras")
+    shutil.copytree(module, tmp_path / "cardless", ignore=shutil.ignore_patterns("assets"))
+    monkeypatch.setattr("hares_tf.hub.loader.load", lambda *_: pytest.fail("it was loaded"))
+    flags = {"handle": tmp_path / "cardless"}
+    flags |= (
+        {"table": tmp_path / "t.csv", "query": sounds / "hum" / "hum_0.wav"}
+        if name == "nearest_sounds"
+        else {"audio": sounds, "output": tmp_path / "out"}
+    )
+    code, _, err = run(name, **flags)
+    assert code == 2 and "does not say which sample rate it expects" in err.splitlines()[-1]
+    # What the sentence advises is there; a rate that cannot be is refused, too.
+    code, _, err = run(name, **flags, sample_rate=5)
+    assert code == 2 and "sample_rate must be 1000 to 384000" in err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
