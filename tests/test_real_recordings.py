@@ -4,10 +4,16 @@ The ranges are those that log-mel statistics reached with an independent impleme
 protocol, widened by about five points: far outside them, something in the path is broken.
 """
 
+import importlib.util
+
+import keras
 import pytest
 
-from hares_tf.evaluation import evaluate
+from hares_tf.evaluation import Runtime, evaluate
 from hares_tf.evaluation.tasks import Places, resolve
+from hares_tf.hub import module as hub_module
+from hares_tf.hub.card import make_card
+from hares_tf.models import create_model
 
 RANGES = {"esc10": (70, 85), "keyword": (33, 43), "instrument": (83, 94), "speaker": (93, 100)}
 
@@ -43,3 +49,44 @@ def test_log_mel_statistics_score_as_expected(
     low, high = RANGES[task]
     assert low <= result["score"] <= high
     assert result["complete"] and result["clips"]["n_failed"] == 0
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory):
+    """One network with all branches heard, by flavour and precision."""
+    keras.utils.set_random_seed(0)
+    model = create_model("slowfast_nfnet_tiny")
+    for variable in model.trainable_variables:
+        if variable.name == "skip_gain":
+            variable.assign(0.5)
+    root = tmp_path_factory.mktemp("forms")
+    for form in (("reusable", "float32"), ("serving", "float32"), ("serving", "bfloat16")):
+        card = make_card(model, "tiny", 1, {}, flavour=form[0], precision=form[1])
+        hub_module.save(model, card, root / "-".join(form), None, *form)
+    return root
+
+
+# One clip of these tasks is a third of a point.
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["keyword", "speaker"])
+def test_scores_hardly_depend_on_flavour_precision_and_runtime(
+    task, task_files, shared_dir, forms, tmp_path
+):
+    def score(form, runtime=None):
+        ((result,),) = evaluate(
+            forms / form,
+            [task_files[task]],
+            protocol="smoke",
+            data_dir=shared_dir / "data",
+            output=tmp_path,
+            runtime=runtime or Runtime(),
+        )
+        assert result["embeddings"]["runtime"] == (runtime or Runtime()).name
+        return result["score"]
+
+    wanted = score("reusable-float32")
+    assert wanted > 10  # there is something to lose
+    assert abs(score("serving-float32") - wanted) < 0.01
+    assert abs(score("serving-bfloat16") - wanted) < 0.7
+    if importlib.util.find_spec("openvino"):
+        assert abs(score("reusable-float32", Runtime("openvino")) - wanted) < 0.5
