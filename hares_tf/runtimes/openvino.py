@@ -113,8 +113,8 @@ def parts(graph, shape: tuple[int, ...], precision: str) -> list[tuple]:
     if precision != "bfloat16" or not network:
         return [(static, precision)]
     cuts: dict = {}
-    for node in network:
-        for entry in node.inputs():
+    for node in static.get_ordered_ops():
+        for entry in node.inputs() if node in network else ():
             value = entry.get_source_output()
             source = value.get_node()
             if source not in network and source.get_type_name() != "Constant":
@@ -131,18 +131,16 @@ def parts(graph, shape: tuple[int, ...], precision: str) -> list[tuple]:
     return [(frontend, "float32"), (rest, precision)]
 
 
-def _network(graph) -> list:
+def _network(graph) -> set:
     """The products that see a logarithm, and everything that sees one of these."""
-    seen, late = set(), []  # `late` in order
-    of_product = set()
+    see_log, network = set(), set()
     for node in graph.get_ordered_ops():
         sources = {value.get_node() for value in node.input_values()}
-        if node.get_type_name() == "Log" or sources & seen:
-            seen.add(node)
-            if sources & of_product or node.get_type_name() in _PRODUCTS:
-                of_product.add(node)
-                late.append(node)
-    return late
+        if node.get_type_name() == "Log" or sources & see_log:
+            see_log.add(node)
+            if sources & network or node.get_type_name() in _PRODUCTS:
+                network.add(node)
+    return network
 
 
 def _compile(core, graph, shape: tuple[int, ...], precision: str) -> Callable:
