@@ -4,6 +4,7 @@ How an evaluation treats OpenVINO is tested with a stand-in for its conversion, 
 OpenVINO itself computes, where it is installed.
 """
 
+import csv
 import functools
 import importlib.util
 import json
@@ -14,7 +15,15 @@ import soundfile
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from hares_tf.evaluation import EvaluationError, Interface, Runtime, check_handle, command, evaluate
+from hares_tf.evaluation import (
+    EvaluationError,
+    Interface,
+    Runtime,
+    check_handle,
+    command,
+    evaluate,
+    report_command,
+)
 from hares_tf.evaluation.distributed import shards
 from hares_tf.evaluation.handle import open_encoder, stated_interface
 from hares_tf.hub import command as export_command
@@ -132,6 +141,13 @@ def test_runtimes_and_precisions_are_kept_apart(two_layers, task, tmp_path, stan
     assert "openvino" not in results[0]["model"]["interface"]
     assert results[1]["model"]["interface"]["openvino"] == "0.0"
     assert results[2]["model"]["interface"]["deviation_from_tensorflow"] > 0.005
+    # In a report each has a name and a line of its own.
+    flags = [str(tmp_path / "results"), f"--output={tmp_path / 'report.csv'}"]
+    assert report_command.main(flags) == 0
+    with open(tmp_path / "report.csv", newline="", encoding="utf-8") as file:
+        rows = {row["model"]: (row["runtime"], row["precision"]) for row in csv.DictReader(file)}
+    names = ("two", "two (OpenVINO float32)", "two (OpenVINO bfloat16)")
+    assert rows == dict(zip(names, described, strict=True))
     # Again: each finds its own result, without opening a model.
     again = [_evaluate(two_layers, task, tmp_path, runtime) for runtime in RUNTIMES]
     assert again == results and len(stand_in) == 2

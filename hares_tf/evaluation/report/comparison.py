@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from hares_tf.evaluation import published
 from hares_tf.evaluation.published import DOMAIN_TASKS, TASKS, PublishedRow
-from hares_tf.evaluation.report.reading import SUITES, Result
+from hares_tf.evaluation.report.reading import SUITES, Result, text
+from hares_tf.evaluation.runtime import OPENVINO
 
 SUITE_TITLES = {
     "hares": "The twelve tasks of HARES",
@@ -152,15 +153,24 @@ def model_names(results: Iterable[Result]) -> dict[str, str]:
         first.setdefault(result.model, result)
     names: dict[str, str] = {}
     for key, result in first.items():
-        twins = [other for other, r in first.items() if r.name == result.name]
+        own = _own_name(result)
+        twins = [other for other, r in first.items() if _own_name(r) == own]
         mark = str(result.section("model").get("fingerprint") or "")[:6]
-        name = f"{result.name} ({mark})" if len(twins) > 1 and mark else result.name
+        name = f"{own} ({mark})" if len(twins) > 1 and mark else own
         number = 2
         while name in names.values():
-            name = f"{result.name} #{number}"
+            name = f"{own} #{number}"
             number += 1
         names[key] = name
     return names
+
+
+def _own_name(result: Result) -> str:
+    """The model's name, and what computed it if that was not TensorFlow."""
+    made = result.section("embeddings")
+    if made.get("runtime") != OPENVINO:
+        return result.name
+    return f"{result.name} (OpenVINO {text(made.get('precision'), 20)})"
 
 
 def paper_rows(numbers: Iterable[int]) -> list[PublishedRow]:

@@ -23,7 +23,7 @@ CSV_COLUMNS = (
     "n_failed", "n_excluded", "n_used", "n_scored", "n_repeated_across_parts", "n_labels",
     "n_labels_scored", "manifest_hash", "handle", "fingerprint", "parameters", "embedding_size",
     "embedding_seconds", "head_seconds", "clips_embedded", "audio_seconds", "hares_tf", "cpu",
-    "finished_at", "notes", "file", "published", "published_name",
+    "finished_at", "notes", "file", "published", "published_name", "runtime", "precision",
 )  # fmt: skip
 
 
@@ -45,7 +45,9 @@ def lines(content: Content) -> str:
             )
             for name, cell in zip(table.names, row.cells, strict=True):
                 if cell.result is not None:
-                    values = [*_csv_values(name, cell.result), *beside]
+                    made = cell.result.section("embeddings")
+                    runtime = (made.get("runtime"), made.get("precision"))
+                    values = [*_csv_values(name, cell.result), *beside, *runtime]
                     writer.writerow(map(_inert, values))
     return out.getvalue()
 
