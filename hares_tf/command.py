@@ -2,12 +2,14 @@
 
 Commands define absl flags on a private `FlagValues`, so that they can be called as functions
 (from tests, from other commands) without leaving global state behind. Exit codes: 0 done, 2 a
-mistake the user can fix (one sentence on stderr, no traceback), 130 interrupted.
+mistake the user can fix (one sentence on stderr, no traceback), 130 interrupted, 141 nobody reads
+what is printed.
 """
 
 import logging
 import os
 import re
+import select
 import signal
 import sys
 import textwrap
@@ -45,18 +47,17 @@ def run(
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     try:
         status = _run(name, description, flag_values, main, argv, positionals)
-        sys.stdout.flush()  # a reader that is gone is noticed here, not at the very end
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a reader that is gone is noticed here, not at the very end
         return status
-    except BrokenPipeError:
-        # As with `| head`: whoever reads has seen enough. What is left goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
     except (flags.Error, HaresError) as error:
         print(f"{name}: {error}", file=sys.stderr)
         if isinstance(error, flags.Error):
             print(f"See `{name} --help`.", file=sys.stderr)
         return 2
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 128 + signal.SIGPIPE
         # Full disks, missing permissions, paths that are not folders: the system's own words.
         where = f"{error.filename}: " if error.filename else ""
         print(
@@ -68,6 +69,20 @@ def run(
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted; finished parts are kept", file=sys.stderr)
         return 130
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of stdout is gone, as with `| head`; then what is left goes nowhere."""
+    try:
+        number = sys.stdout.fileno()
+    except (AttributeError, OSError):  # there is none, or it is no file
+        return False
+    poll = select.poll()
+    poll.register(number, 0)
+    gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
+    return gone
 
 
 def _run(name, description, flag_values, main, argv: list, positionals: bool) -> int:

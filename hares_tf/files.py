@@ -124,11 +124,20 @@ def locked(path: str | os.PathLike, on_wait: Callable[[], None] = lambda: None) 
             path.parent.mkdir(parents=True, exist_ok=True)
             # Who held the lock may have removed file and folder: then it is a lock of nothing.
             with contextlib.suppress(FileNotFoundError):
-                file = stack.enter_context(open(path, "a"))
+                file = stack.enter_context(_opened(path))
                 _lock(file, on_wait)
                 if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):
                     break
         yield
+
+
+def _opened(path: Path):
+    try:
+        return open(path, "a")
+    except PermissionError:
+        if not path.exists():
+            raise
+        return open(path, "rb")  # another user's; it can be locked all the same
 
 
 def _lock(file, on_wait: Callable[[], None]) -> None:

@@ -251,6 +251,7 @@ def untouched(monkeypatch):
     monkeypatch.setattr("hares_tf.hub.locate", refuse)
     monkeypatch.setattr("hares_tf.hub.loader.locate", refuse)
     monkeypatch.setattr("hares_tf.hub.loader.load", refuse)
+    monkeypatch.setattr("hares_tf.hub.hub_layer.load", refuse)
 
 
 @pytest.mark.parametrize("wrong", [0, -1, "nan", "inf"])
@@ -343,7 +344,8 @@ def test_failed_export_leaves_no_module(run, name, module, sounds, tmp_path, mon
 def test_sample_rates_are_not_guessed(run, name, module, sounds, tmp_path, monkeypatch):
     pytest.importorskip("tf_keras")
     shutil.copytree(module, tmp_path / "cardless", ignore=shutil.ignore_patterns("assets"))
-    monkeypatch.setattr("hares_tf.hub.loader.load", lambda *_: pytest.fail("it was loaded"))
+    for place in ("loader", "hub_layer"):
+        monkeypatch.setattr(f"hares_tf.hub.{place}.load", lambda *_: pytest.fail("it was loaded"))
     flags = {"handle": tmp_path / "cardless"}
     flags |= (
         {"table": tmp_path / "t.csv", "query": sounds / "hum" / "hum_0.wav"}

@@ -56,9 +56,10 @@ def forms(tmp_path_factory):
     """One network with all branches heard, by flavour and precision."""
     keras.utils.set_random_seed(0)
     model = create_model("slowfast_nfnet_tiny")
-    for variable in model.trainable_variables:
-        if variable.name == "skip_gain":
-            variable.assign(0.5)
+    gains = [v for v in model.trainable_variables if v.name == "skip_gain"]
+    assert gains
+    for gain in gains:
+        gain.assign(0.5)
     root = tmp_path_factory.mktemp("forms")
     for form in (("reusable", "float32"), ("serving", "float32"), ("serving", "bfloat16")):
         card = make_card(model, "tiny", 1, {}, flavour=form[0], precision=form[1])

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 # Data sizes that stand for "unknown, read to the end" when a file was written to a pipe: the WAV
 # convention (all bits), and the largest values that sox (0x7FFFF000) and arecord write.
-_STREAMING_SIZES = frozenset({0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x80000000})
+STREAMING_SIZES = frozenset({0xFFFFFFFF, 0x7FFFF000, 0x7FFFFFFF, 0x80000000})
 # A file with more chunks before its data than this is not a plausible WAV; libsndfile judges it.
 _MAX_CHUNKS = 1000
 # An Ogg page is at most 27 + 255 + 255 * 255 bytes long.
@@ -114,13 +114,13 @@ def _examine_wav(stream: BinaryIO, size: int, start: int) -> Container:
         if stated == 0xFFFFFFFF and large_size is not None:
             return _cut(large_size, present) if large_size > present else Container()
         riff_size = int.from_bytes(magic[4:], byte_order)
-        unfinished = riff_size in _STREAMING_SIZES or start + 8 + riff_size < size
+        unfinished = riff_size in STREAMING_SIZES or start + 8 + riff_size < size
         if stated == 0 and present and unfinished:
             # Written to a pipe: neither the data size nor the RIFF size was filled in.
             content = bytearray(_read(stream, 0, size))
             content[offset - 4 : offset] = min(present, 0xFFFFFFFF).to_bytes(4, byte_order)
             return Container(content=bytes(content))
-        if stated > present and stated not in _STREAMING_SIZES:
+        if stated > present and stated not in STREAMING_SIZES:
             return _cut(stated, present)
         return Container()
     return Container()

@@ -6,6 +6,7 @@ function or nothing but a signature; a tensor, a tuple or a dictionary as output
 pool.
 """
 
+import contextlib
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -64,7 +65,8 @@ def probe(handle: str, loaded, stated: Interface) -> tuple[Callable, int, dict, 
             if shapes:
                 # One graph for all lengths: optimising one takes about a second. A Keras model, of
                 # which no shapes are known, may need to be told its sizes.
-                graph.get_concrete_function(tf.TensorSpec([None, None], tf.float32))
+                with contextlib.suppress(Exception):  # then it is traced for each shape
+                    graph.get_concrete_function(tf.TensorSpec([None, None], tf.float32))
             found = {**interface.as_data(), "embedding_size": int(output.shape[-1])}
             return embed, stated.sample_rate, found, graph
     raise EvaluationError(

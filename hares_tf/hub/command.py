@@ -215,6 +215,10 @@ def _check_flags(values: flags.FlagValues) -> list[str]:
         if not values.output:
             raise HubError("--archive goes with --output")
         check_archive(values.output, values.archive)
+        if not Path(values.archive).parent.is_dir():
+            raise HubError(f"--archive={values.archive}: there is no such folder")
+        if Path(values.archive).exists() and not values.overwrite:
+            raise HubError(f"{values.archive} exists already; choose another, or add --overwrite")
     if values.serving_root and values.overwrite:
         raise HubError("--overwrite goes with --output; a serving root gets a new version")
     if values.seed is not None and sources != ["random_weights"]:

@@ -5,6 +5,7 @@ can be recognised without importing it. Uses neither `hares_tf.audio` nor `hares
 handle may be anybody's.
 """
 
+import contextlib
 import hashlib
 import importlib
 import json
@@ -132,12 +133,13 @@ def load(handle: str | os.PathLike | Callable | LocatedModule):
             return keras.saving.load_model(module.path)
         # Modules in the TF1 hub format carry no tags.
         tags = [] if (module.path / "tfhub_module.pb").is_file() else None
-        return _retraced(tf.saved_model.load(os.fspath(module.path), tags=tags))
+        loaded = tf.saved_model.load(os.fspath(module.path), tags=tags)
     except Exception as error:  # damaged files surface as whatever their reader trips over
         raise HubError(
             f"{module.handle} cannot be loaded ({_first_line(error)}); it may be incomplete: "
             "export or download it again"
         ) from error
+    return _retraced(loaded)
 
 
 def _retraced(loaded):
@@ -150,20 +152,29 @@ def _retraced(loaded):
     """
     import tensorflow as tf
 
+    def kind(value):
+        return (value.shape.rank, value.dtype.name) if isinstance(value, tf.TypeSpec) else value
+
     def unnamed(value):
         # A name would have to be that of the export's signature, which may have had none.
         is_tensor = isinstance(value, tf.TensorSpec)
         return tf.TensorSpec(value.shape, value.dtype) if is_tensor else value
 
     call = loaded.__call__ if callable(loaded) else None
-    for form in getattr(call, "concrete_functions", ()):
-        positional, keywords = form.structured_input_signature
-        if not any(value is True for value in (*positional, *keywords.values())):
-            with tf.init_scope():  # off the tapes of whoever loads
-                call.get_concrete_function(
-                    *tf.nest.map_structure(unnamed, positional),
-                    **tf.nest.map_structure(unnamed, keywords),
-                )
+    forms = [form.structured_input_signature for form in getattr(call, "concrete_functions", ())]
+    kinds = [repr(tf.nest.map_structure(kind, form)) for form in forms]
+    for (positional, keywords), one in zip(forms, kinds, strict=True):
+        # Of several forms that differ in sizes alone TensorFlow takes the first that fits, which
+        # depends on the shapes of a call.
+        for_training = any(value is True for value in (*positional, *keywords.values()))
+        if kinds.count(one) > 1 or for_training:
+            continue
+        # Without it calls work as before, only slower.
+        with contextlib.suppress(Exception), tf.init_scope():  # off the tapes of whoever loads
+            call.get_concrete_function(
+                *tf.nest.map_structure(unnamed, positional),
+                **tf.nest.map_structure(unnamed, keywords),
+            )
     return loaded
 
 

@@ -120,15 +120,15 @@ def _training_data(weights: dict) -> str:
         facts = [f"{plain(key)}: {plain(weights[key])}" for key in weights if key != "config"]
         unknown = "What the weights were trained on is not recorded in the module."
         return f"{unknown} What is:\n\n{bullets(facts)}"
-    facts = [f"{data.get('n_clips', '?')} recordings{_duration(data)}"]
+    facts = [f"{plain(data.get('n_clips', '?'))} recordings{_duration(data)}"]
     facts += [f"data set: {plain(data.get('name', '?'))}", *_origin(_dict(data, "source"))]
     facts.append(f"objective: {plain(weights.get('objective', '?'))}")
     config = _dict(weights, "config")
     if "batch" in config:
-        facts.append(f"{weights.get('step', '?')} steps of {config['batch']} crops")
+        facts.append(f"{plain(weights.get('step', '?'))} steps of {plain(config['batch'])} crops")
     crops = _dict(config, "crops")
     if "seconds" in crops:
-        facts.append(f"crops of {crops['seconds']} seconds")
+        facts.append(f"crops of {plain(crops['seconds'])} seconds")
     if "content_hash" in data:
         facts.append(f"content hash of the clips: {_digest(data['content_hash'])}")
     return bullets(facts)

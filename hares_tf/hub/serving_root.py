@@ -77,7 +77,7 @@ def add_version(
 def _open_to_all(path: Path) -> None:
     # Who made a file may change its mode, unless the file system has none: then its mount decides.
     with contextlib.suppress(OSError):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+        path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
 
 
 def _publish(module: Path, root: Path) -> Path:

@@ -9,9 +9,11 @@ Microsoft, 1991), RIFF and WAVE.
 
 import tensorflow as tf
 
+from hares_tf.audio.containers import STREAMING_SIZES
+
 _HEADER = 12  # "RIFF", size, "WAVE"
-# What programs write that do not know how much will follow.
-_UNKNOWN_SIZE = 0xFFFFFFFF
+# As many chunks before its samples no recording has.
+_MAX_CHUNKS = 1000
 _ADVICE = "; send whole files of 16-bit PCM WAV"
 
 
@@ -55,7 +57,8 @@ def _checked(contents, row, sample_rate: int):
     code, channels, bits = (_number(fields[at : at + 2]) for at in (0, 2, 14))
     rate = _number(fields[4:8])
     begin = data + 8
-    size = tf.where(promised == _UNKNOWN_SIZE, total - begin, promised)
+    unknown = tf.reduce_any(promised == sorted(STREAMING_SIZES))
+    size = tf.where(unknown, total - begin, promised)
     frames = size // tf.maximum(2 * channels, 1)
     checks = [
         tf.debugging.Assert(
@@ -95,7 +98,10 @@ def _chunks(contents, total):
     start = tf.constant(_HEADER, tf.int64)
     missing = tf.constant(-1, tf.int64)
     _, form, data = tf.while_loop(
-        lambda at, form, data: (data < 0) & (at + 8 <= total), body, (start, missing, missing)
+        lambda at, form, data: (data < 0) & (at + 8 <= total),
+        body,
+        (start, missing, missing),
+        maximum_iterations=_MAX_CHUNKS,
     )
     return form, data
 

@@ -90,10 +90,11 @@ def check(model: bytes, directory: Path, sample_rate: int, quantize: str) -> str
     try:
         with hidden_stderr():  # "Created TensorFlow Lite XNNPACK delegate"
             run = interpreter(model).get_signature_runner(name)
-            cases = [
-                (waveform, function(**{waveform_name: waveform}), run(**{waveform_name: waveform}))
-                for waveform in _waveforms(function, sample_rate)
-            ]
+            run(**{waveform_name: next(_waveforms(function, sample_rate))})
+        cases = [
+            (waveform, function(**{waveform_name: waveform}), run(**{waveform_name: waveform}))
+            for waveform in _waveforms(function, sample_rate)
+        ]
     except Exception as error:  # as above
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConversionError(f"LiteRT cannot run what was converted ({reason[:200]})") from error
@@ -152,7 +153,9 @@ def _waveforms(function, sample_rate: int) -> Iterator[np.ndarray]:
 
 
 def _with_float_frontend(quantised: bytes, model: bytes) -> bytes:
-    """Gives the kernels that come before a logarithm back what they were before quantisation.
+    """Gives the kernels that a logarithm is made of back what they were before quantisation.
+
+    Where no quantised kernel comes behind it, it is no spectrogram's, and all stay quantised.
 
     Eight bits hold no spectrogram: silent bins beside a loud tone become 0, which the logarithm
     shows (embeddings of a tone were off by 17 standard deviations).
@@ -171,17 +174,32 @@ def _with_float_frontend(quantised: bytes, model: bytes) -> bytes:
     }
     codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in tree.operatorCodes]
     for graph in tree.subgraphs:
-        seen: set[int] = set()  # what a logarithm went into
-        kept: set[int] = set()
-        for step in graph.operators:
-            inputs = {int(number) for number in step.inputs}
-            if codes[step.opcodeIndex] == schema.BuiltinOperator.LOG or inputs & seen:
-                seen.update(int(number) for number in step.outputs)
-            else:
-                kept |= inputs
-        for number in kept if seen else ():
-            tensor = graph.tensors[number] if number >= 0 else None  # -1: an input left out
-            if tensor and tensor.type == schema.TensorType.INT8 and tensor.name in kernels:
+        steps = [
+            (
+                codes[step.opcodeIndex] == schema.BuiltinOperator.LOG,
+                {int(number) for number in step.inputs if number >= 0},  # -1: one left out
+                {int(number) for number in step.outputs},
+            )
+            for step in graph.operators
+        ]
+        before: set[int] = set()  # what a logarithm is made of
+        for is_log, inputs, outputs in reversed(steps):
+            if is_log or outputs & before:
+                before |= inputs
+        after: set[int] = set()  # what it goes into
+        network: set[int] = set()
+        for is_log, inputs, outputs in steps:
+            if is_log or inputs & after:
+                after |= outputs
+                network |= inputs
+        kernels_of_network = [
+            number
+            for number in network - before
+            if graph.tensors[number].type == schema.TensorType.INT8
+        ]
+        for number in before if kernels_of_network else ():
+            tensor = graph.tensors[number]
+            if tensor.type == schema.TensorType.INT8 and tensor.name in kernels:
                 tensor.type, tensor.quantization = schema.TensorType.FLOAT32, None
                 buffer = schema.BufferT()  # the old one may be another tensor's as well
                 buffer.data = kernels[tensor.name]

@@ -103,6 +103,20 @@ def test_a_new_length_is_no_new_graph(tmp_path):
         assert counts == traced == [1, 1]
 
 
+@pytest.mark.parametrize("fixed_first", [False, True])
+def test_forms_that_differ_in_sizes_alone(tmp_path, fixed_first):
+    """TensorFlow takes the first that fits; a call must reach the same one."""
+    module = tf.Module()
+    module.__call__ = tf.function(lambda x: tf.fill([2], x.shape[1] or -1))
+    shapes = [(1, 16), (None, None)]
+    for shape in shapes if fixed_first else reversed(shapes):
+        module.__call__.get_concrete_function(_spec(*shape))
+    tf.saved_model.save(module, str(tmp_path / "m"))
+    plain, loaded = tf.saved_model.load(str(tmp_path / "m")), load(tmp_path / "m")
+    for shape in ((1, 16), (1, 8), (3, 20)):
+        np.testing.assert_array_equal(loaded(tf.zeros(shape)), plain(tf.zeros(shape)))
+
+
 @pytest.mark.parametrize("signature", [False, True])
 def test_variables_outlive_the_loading(tmp_path, signature):
     """Functions of a loaded module hold its variables weakly; the encoder must keep the module."""

@@ -392,6 +392,17 @@ def test_int8_leaves_the_spectrogram_in_float(spectral, tmp_path):
     assert path.stat().st_size < 65 * 80 * 4 + (80 * 256 + 256 * 32) + 14_000
 
 
+def test_int8_of_a_network_that_ends_in_a_logarithm(tmp_path):
+    """There it is no spectrogram, and all kernels are quantised."""
+
+    def log_at_the_end(network, waveform):
+        return tf.math.log(tf.abs(Network.embed(network, waveform)) + 1.0)
+
+    module, path = _save(tmp_path / "late", network=log_at_the_end), tmp_path / "late.tflite"
+    assert _convert(module, path, "--quantize=int8") == 0
+    assert path.stat().st_size < (80 * 256 + 256 * 32) + 12_000
+
+
 @needs_openvino
 def test_openvino_leaves_the_spectrogram_in_float32(spectral, two_layers, monkeypatch):
     """In float32 where this processor has no bfloat16: what is cut where, and that it fits."""

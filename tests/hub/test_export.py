@@ -321,3 +321,7 @@ def test_an_archive_of_what_is_exported(tmp_path, capsys):
     assert f"{archive}: {sha256_file(archive)}" in capsys.readouterr().out
     assert locate(archive).content_hash() == locate(tmp_path / "m").content_hash()
     assert (tmp_path / "m.tar.gz.sha256").is_file()
+    for place, word in (("m.tar.gz", "exists already"), ("no/m.tar.gz", "no such folder")):
+        other = ["--model=log_mel_statistics", f"--output={tmp_path / 'n'}"]
+        assert command.main([*other, f"--archive={tmp_path / place}"]) == 2
+        assert word in capsys.readouterr().err and not (tmp_path / "n").exists()

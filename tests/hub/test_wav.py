@@ -95,6 +95,7 @@ REFUSED = [
     (HEAD + DATA, r"entry\] \[3\] \[has no format or no samples"),
     (HEAD + DATA + FORMAT, r"entry\] \[3\] \[has no format or no samples"),
     (HEAD + b"JUNK" + b"\xff" * 4, r"entry\] \[3\] \[has no format or no samples"),
+    (HEAD + 1001 * b"junk\0\0\0\0" + FORMAT + DATA, r"\[has no format or no samples"),
     (FILE[:-7], r"entry\] \[3\] \[is cut off: of\] \[200\] .* \[193\]"),
     (made(0), r"no samples in entry\] \[3\]"),
     (made(10, rate=8000), r"\[16000\] \[Hz; in entry\] \[3\] \[it is\] \[8000\]"),
