@@ -65,7 +65,7 @@ def probe(handle: str, loaded, stated: Interface) -> tuple[Callable, int, dict, 
             if shapes:
                 # One graph for all lengths: optimising one takes about a second. A Keras model, of
                 # which no shapes are known, may need to be told its sizes.
-                with contextlib.suppress(Exception):  # then it is traced for each shape
+                with contextlib.suppress(TypeError, ValueError):  # then traced for each shape
                     graph.get_concrete_function(tf.TensorSpec([None, None], tf.float32))
             found = {**interface.as_data(), "embedding_size": int(output.shape[-1])}
             return embed, stated.sample_rate, found, graph

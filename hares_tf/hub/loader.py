@@ -169,8 +169,8 @@ def _retraced(loaded):
         for_training = any(value is True for value in (*positional, *keywords.values()))
         if kinds.count(one) > 1 or for_training:
             continue
-        # Without it calls work as before, only slower.
-        with contextlib.suppress(Exception), tf.init_scope():  # off the tapes of whoever loads
+        # What cannot be bound by its description alone is traced by its calls, as before.
+        with contextlib.suppress(TypeError, ValueError), tf.init_scope():  # off anybody's tapes
             call.get_concrete_function(
                 *tf.nest.map_structure(unnamed, positional),
                 **tf.nest.map_structure(unnamed, keywords),

@@ -7,7 +7,6 @@ from absl import flags
 from hares_tf.files import atomic_file
 from hares_tf.hub.errors import HubError
 from hares_tf.hub.loader import locate
-from hares_tf.quiet import quiet_import
 from hares_tf.runtimes.errors import ConversionError
 
 FORMAT = "tflite"
@@ -81,8 +80,6 @@ def export(handle: str, output: Path, quantize: str = "none", overwrite: bool = 
     if module.kind != "saved_model":
         raise HubError(f"{handle} is no SavedModel, so it cannot be converted for LiteRT")
     sample_rate = (module.card or {}).get("sample_rate") or _USUAL_SAMPLE_RATE
-    with quiet_import():
-        import tensorflow  # noqa: F401
     from hares_tf.runtimes import tflite
 
     try:

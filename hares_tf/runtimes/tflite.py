@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hares_tf.quiet import hidden_stderr
+from hares_tf.quiet import hidden_stderr, quiet_import
 from hares_tf.runtimes.errors import ConversionError
 
 NONE, INT8, FLOAT16 = "none", "int8", "float16"
@@ -32,7 +32,8 @@ def convert(directory: Path, quantize: str = NONE) -> bytes:
     Raises:
         ConversionError: there is no such signature, or LiteRT has no equivalent of an operation.
     """
-    import tensorflow as tf
+    with quiet_import():
+        import tensorflow as tf
 
     name, _ = signature(directory)
 
