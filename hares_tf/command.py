@@ -75,7 +75,7 @@ def _nobody_reads() -> bool:
     """Whether the reader of stdout is gone, as with `| head`; then what is left goes nowhere."""
     try:
         number = sys.stdout.fileno()
-    except (AttributeError, OSError):  # there is none, or it is no file
+    except (AttributeError, OSError, ValueError):  # there is none, or it is no open file
         return False
     poll = select.poll()
     poll.register(number, 0)

@@ -267,7 +267,7 @@ def _read_card(directory: Path) -> dict | None:
         return None
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise HubError(f"{path} is not a readable model card: {error}") from error
     if not isinstance(card, dict):
         raise HubError(f"{path} is not a readable model card: it is no JSON object")

@@ -13,6 +13,8 @@ _LONGEST_SECONDS = 60
 _FINE_TUNED = "fine-tuned"
 # Names of more classes would hide the rest of the page; the module holds them all.
 _NAMED_CLASSES = 20
+# Of sources of sources no more are told.
+_MOST_TUNINGS = 8
 _NEEDED = {"name": str, "sample_rate": int, "embedding_size": int, "weights": dict}
 
 
@@ -107,14 +109,14 @@ def _tensors(tensors) -> str:
     return "; ".join(one(name) for name in sorted(tensors))
 
 
-def _training_data(weights: dict) -> str:
+def _training_data(weights: dict, tuned: int = 0) -> str:
     source = str(weights.get("source", "unknown"))
     if source == "random":
         return "None: the weights are random. The module serves as a baseline and for trials."
     if source.startswith("none"):
         return "None: the module has no parameters."
     if source == _FINE_TUNED:
-        return _fine_tuning(weights)
+        return _fine_tuning(weights, tuned + 1)
     data = _dict(weights, "data")
     if not data:
         facts = [f"{plain(key)}: {plain(weights[key])}" for key in weights if key != "config"]
@@ -134,8 +136,11 @@ def _training_data(weights: dict) -> str:
     return bullets(facts)
 
 
-def _fine_tuning(weights: dict) -> str:
-    """What hares-finetune learnt from and how well, then what its source had learnt from."""
+def _fine_tuning(weights: dict, tuned: int) -> str:
+    """What hares-finetune learnt from and how well, then what its source had learnt from.
+
+    `tuned` counts how often that happened: a card can hold anything.
+    """
     data, origin = _dict(weights, "data"), _dict(weights, "from")
     parts = ", ".join(f"{count} {part}" for part, count in _dict(data, "clips").items())
     classes = list(_dict(data, "clips_by_class"))
@@ -163,8 +168,8 @@ def _fine_tuning(weights: dict) -> str:
     if "content_hash" in data:
         facts.append(f"content hash of the clips: {_digest(data['content_hash'])}")
     before = (
-        _training_data(origin["weights"])
-        if isinstance(origin.get("weights"), dict)
+        _training_data(origin["weights"], tuned)
+        if isinstance(origin.get("weights"), dict) and tuned < _MOST_TUNINGS
         else "Not recorded in the module."
     )
     return f"{bullets(facts)}\n\n### Training data of its source, {name}\n\n{before}"

@@ -488,5 +488,6 @@ def test_what_the_cut_is_for(tiny_module):
 
     whole = openvino_runtime.parts(graph, batch.shape, "float32")
     assert deviations([(whole[0][0], "bfloat16")])[1] > 1
+    # Noise is rounded alike in both: what the cut mends is the tone.
     cut = deviations(openvino_runtime.parts(graph, batch.shape, "bfloat16"))
-    assert 0.01 < cut.max() < LIMITS["bfloat16"]
+    assert 0.001 < cut[1] < LIMITS["bfloat16"]

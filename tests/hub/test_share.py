@@ -206,6 +206,15 @@ def test_hostile_cards_are_text(tmp_path):
     assert "<script>" not in text and "[click](" not in text and "\n# x" not in text
 
 
+def test_a_card_of_endless_sources_ends(tmp_path):
+    weights = {"source": "random"}
+    for _ in range(300):
+        weights = {"source": "fine-tuned", "from": {"name": "an older one", "weights": weights}}
+    module = make_module(tmp_path / "deep", {**CARD, "weights": weights})
+    assert share.main([str(module), f"--card={tmp_path}/m.md", "--license=MIT"]) == 0
+    assert 1 < (tmp_path / "m.md").read_text().count("an older one") < 50
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
