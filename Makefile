@@ -167,8 +167,8 @@ tpu-check-steps:
 		--clips=128 --replicas=8 --output=$(TPU_OUT)/step.mlir
 	@$(TPU_VENV)/bin/python benchmarks/tpu/compile_step.py $(TPU_OUT)/step.mlir --replicas=8 \
 		--topology=$(TPU_TOPOLOGY) --paper --json=$(TPU_OUT)/step.json
-	@$(BIN)/python benchmarks/tpu/export_step.py --config=tests/pretrain/micro.py \
-		--clips=40000 --replicas=8 --output=$(TPU_OUT)/too_large.mlir
+	@$(BIN)/python benchmarks/tpu/export_step.py --config=tests/micro.py \
+		--clips=80000 --replicas=8 --output=$(TPU_OUT)/too_large.mlir
 	@$(TPU_VENV)/bin/python benchmarks/tpu/compile_step.py $(TPU_OUT)/too_large.mlir --replicas=8 \
 		--topology=$(TPU_TOPOLOGY) --expect_too_large
 

@@ -37,29 +37,41 @@ def exact_bfloat16_sums() -> None:
         pytest.skip("gradients are added up in bfloat16 on this processor")
 
 
+@pytest.fixture(scope="session")
+def shared_by_processes(tmp_path_factory) -> Path:
+    """One folder for all of pytest's processes: what takes long is made once for all of them."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(autouse=True, scope="session")
-def private_caches(tmp_path_factory):
+def private_caches(shared_by_processes):
     """No test reads or writes the caches of the person who runs it."""
-    os.environ["HARES_CACHE_DIR"] = str(tmp_path_factory.mktemp("hares-cache"))
+    os.environ["HARES_CACHE_DIR"] = str(shared_by_processes / "cache")
 
 
-def _exported(tmp_path_factory, name: str) -> Path:
+def _exported(folder: Path, name: str) -> Path:
     """A module exported the way a user does it, by the command."""
+    from hares_tf.files import locked
     from hares_tf.hub import command
 
-    output = tmp_path_factory.mktemp("modules") / name
+    output = folder / name
     weights = [] if name == "log_mel_statistics" else ["--random_weights", "--seed=0"]
-    assert command.main([f"--model={name}", f"--output={output}", *weights]) == 0
+    with locked(folder / f"{name}.lock"):
+        if not output.exists():  # a module appears whole
+            assert command.main([f"--model={name}", f"--output={output}", *weights]) == 0
     return output
 
 
 @pytest.fixture(scope="session")
-def statistics_module(tmp_path_factory) -> Path:
+def statistics_module(shared_by_processes) -> Path:
     """The exported `log_mel_statistics`."""
-    return _exported(tmp_path_factory, "log_mel_statistics")
+    return _exported(shared_by_processes, "log_mel_statistics")
 
 
 @pytest.fixture(scope="session")
-def tiny_module(tmp_path_factory) -> Path:
+def tiny_module(shared_by_processes) -> Path:
     """The exported `slowfast_nfnet_tiny` with random weights."""
-    return _exported(tmp_path_factory, "slowfast_nfnet_tiny")
+    return _exported(shared_by_processes, "slowfast_nfnet_tiny")

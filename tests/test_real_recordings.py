@@ -39,7 +39,11 @@ def test_every_task_file_reads_its_set(task_files, shared_dir):
     assert speaker.n_excluded == 240
 
 
-@pytest.mark.parametrize("task", RANGES)
+# Heads of the others take half a minute and more.
+@pytest.mark.parametrize(
+    "task",
+    ["esc10", *(pytest.param(task, marks=pytest.mark.slow) for task in RANGES if task != "esc10")],
+)
 def test_log_mel_statistics_score_as_expected(
     task, task_files, shared_dir, statistics_module, tmp_path
 ):

@@ -41,6 +41,7 @@ def check(directory: Path, cases_file: Path) -> list[str]:
 
     done = [f"{count} graph operations, all plain TensorFlow" for count in [_check_ops(directory)]]
     loaded = tf.saved_model.load(str(directory))
+    _trace_for_all_sizes(loaded)
     with np.load(cases_file, allow_pickle=False) as cases:
         serving = "flavour" in cases.files and cases["flavour"] == "serving"
         done.append(_check_frozen(loaded, cases) if serving else _check_variables(loaded, cases))
@@ -57,6 +58,16 @@ def check(directory: Path, cases_file: Path) -> list[str]:
             done.append(_check_outputs(loaded, cases, "awake"))
         done.append(_check_training(loaded, cases, stochastic=bool(gains)))
     return done
+
+
+def _trace_for_all_sizes(loaded) -> None:
+    """TensorFlow would trace a restored function, and optimise it, once for each shape below."""
+    import tensorflow as tf
+
+    for function in (loaded.__call__, getattr(loaded, "logits", None)):
+        for training in (False, True) if function is not None else ():
+            for shape in ([None, None], [None]):
+                function.get_concrete_function(tf.TensorSpec(shape, tf.float32), training=training)
 
 
 def _is_skip_gain(variable) -> bool:

@@ -97,8 +97,10 @@ class Loop:
             empty = tf.zeros([self._batch, self._classes])
             ranking = {"scores": empty, "labels": empty}
         stops = tf.zeros([])
+        # The loop is all that AutoGraph has to convert; the network took it longer than tracing.
+        replica_step = tf.autograph.experimental.do_not_convert(self._replica_step)
         for index in tf.range(count):
-            metrics, new = strategy.run(self._replica_step, (next(iterator), first + index, stop))
+            metrics, new = strategy.run(replica_step, (next(iterator), first + index, stop))
             totals = {
                 name: strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None)
                 for name, value in metrics.items()

@@ -8,6 +8,7 @@ import sys
 import types
 
 import keras
+import micro
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -71,31 +72,31 @@ def head_arrays(size, classes, seed=0):
 
 
 @pytest.fixture(scope="module")
-def tiny():
+def encoder():
     keras.utils.set_random_seed(3)
-    return create_model("slowfast_nfnet_tiny")
+    return create_model(micro.NAME)
 
 
 @pytest.fixture(scope="module")
-def tiny_arrays(tiny):
-    return {**arrays_of(tiny, 1), **head_arrays(304, len(CLASSES))}
+def micro_arrays(encoder):
+    return {**arrays_of(encoder, 1), **head_arrays(micro.FEATURES, len(CLASSES))}
 
 
 @pytest.fixture(scope="module")
-def tiny_run(tmp_path_factory, tiny_arrays):
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    write_run(folder, "slowfast_nfnet_tiny", "classification", CLASSES)
-    write_checkpoint(folder, 20, tiny_arrays)
+def micro_run(tmp_path_factory, micro_arrays):
+    folder = tmp_path_factory.mktemp("runs") / "micro"
+    write_run(folder, micro.NAME, "classification", CLASSES)
+    write_checkpoint(folder, 20, micro_arrays)
     return folder
 
 
 @pytest.fixture(scope="module")
-def tiny_classifier(tmp_path_factory, tiny_run):
+def micro_classifier(tmp_path_factory, micro_run):
     """Exported by the command, without the conformance check: `tagger` goes through it."""
     output = tmp_path_factory.mktemp("modules") / "m"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(export, "_conformance", lambda directory, cases: [])
-        assert command.main([f"--checkpoint={tiny_run}", f"--output={output}"]) == 0
+        assert command.main([f"--checkpoint={micro_run}", f"--output={output}"]) == 0
     return output
 
 
@@ -118,12 +119,12 @@ def waveform():
 
 
 class TestNames:
-    def test_names_are_those_of_the_layers_in_every_process(self, tiny):
-        names = named_variables(tiny, "encoder")
-        assert len(names) == len(tiny.trainable_variables) == 233
-        assert names["encoder/network/slow/stem_conv0/kernel"] is tiny.trainable_variables[0]
+    def test_names_are_those_of_the_layers_in_every_process(self, encoder):
+        names = named_variables(encoder, "encoder")
+        assert len(names) == len(encoder.trainable_variables) == micro.PARAMETERS
+        assert names["encoder/network/slow/stem_conv0/kernel"] is encoder.trainable_variables[0]
         # Keras numbers the seed generators of this second one on.
-        assert list(named_variables(create_model(tiny.name), "encoder")) == list(names)
+        assert list(named_variables(create_model(encoder.name), "encoder")) == list(names)
 
     def test_a_name_is_given_once(self):
         layers = [keras.layers.Dense(2, name="same") for _ in range(2)]
@@ -137,12 +138,14 @@ class TestNames:
 
 
 class TestClassifierModule:
-    def test_embedding_and_logits(self, tiny, tiny_run, tiny_classifier, tiny_arrays, waveform):
-        load_encoder(tiny, open_checkpoint(tiny_run))
-        wanted = np.asarray(tiny(waveform, training=False))
-        logits = wanted.astype(np.float64) @ tiny_arrays["head/logits/kernel"]
-        logits += tiny_arrays["head/logits/bias"]
-        module = load(tiny_classifier)
+    def test_embedding_and_logits(
+        self, encoder, micro_run, micro_classifier, micro_arrays, waveform
+    ):
+        load_encoder(encoder, open_checkpoint(micro_run))
+        wanted = np.asarray(encoder(waveform, training=False))
+        logits = wanted.astype(np.float64) @ micro_arrays["head/logits/kernel"]
+        logits += micro_arrays["head/logits/bias"]
+        module = load(micro_classifier)
         served = module.signatures["serving_default"](waveform=tf.constant(waveform))
         assert set(served) == {"embedding", "logits"}
         np.testing.assert_allclose(module(waveform), wanted, atol=1e-5)
@@ -151,21 +154,21 @@ class TestClassifierModule:
         np.testing.assert_allclose(served["logits"], logits, atol=1e-5)
         # The weights are those of the checkpoint.
         np.testing.assert_array_equal(
-            module.trainable_variables[0], tiny_arrays["encoder/network/slow/stem_conv0/kernel"]
+            module.trainable_variables[0], micro_arrays["encoder/network/slow/stem_conv0/kernel"]
         )
         # The head is beside what the embedding trains.
-        assert len(module.trainable_variables) == 233
-        assert [tuple(v.shape) for v in module.head_variables] == [(304, 4), (4,)]
-        assert len(module.variables) == len(tiny.variables) + 2
+        assert len(module.trainable_variables) == micro.PARAMETERS
+        assert [tuple(v.shape) for v in module.head_variables] == [(micro.FEATURES, 4), (4,)]
+        assert len(module.variables) == len(encoder.variables) + 2
 
-    def test_class_map(self, tiny_classifier):
-        with open(tiny_classifier / "assets" / "class_map.csv", newline="") as file:
+    def test_class_map(self, micro_classifier):
+        with open(micro_classifier / "assets" / "class_map.csv", newline="") as file:
             rows = list(csv.reader(file))
         assert rows == [["index", "display_name"], *([str(i), n] for i, n in enumerate(CLASSES))]
 
-    def test_card(self, tiny_run, tiny_classifier):
-        card = locate(tiny_classifier).card
-        file = tiny_run / "checkpoints" / "step-00000020.npz"
+    def test_card(self, micro_run, micro_classifier):
+        card = locate(micro_classifier).card
+        file = micro_run / "checkpoints" / "step-00000020.npz"
         assert card["weights"] == {
             "source": "pretrained",
             "objective": "classification",
@@ -174,9 +177,9 @@ class TestClassifierModule:
             "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
             **FACTS,
         }
-        assert card["name"] == "slowfast_nfnet_tiny_classification" and card["classes"] == 4
+        assert card["name"] == "slowfast_nfnet_micro_classification" and card["classes"] == 4
         assert card["class_map"] == "assets/class_map.csv" and card["notes"] == []
-        assert "logits" in card["interface"] and card["embedding_size"] == 304
+        assert "logits" in card["interface"] and card["embedding_size"] == micro.FEATURES
 
     @pytest.mark.parametrize(
         ("output_key", "entry_point"), [(None, "__call__"), ("logits", "serving_default")]
@@ -381,19 +384,19 @@ class TestWrongInputs:
         with pytest.raises(HubError, match="step-00000004"):
             open_checkpoint(path)
 
-    def test_weights_of_another_model(self, tmp_path, tiny, tiny_arrays, capsys):
+    def test_weights_of_another_model(self, tmp_path, encoder, micro_arrays, capsys):
         """Nothing is assigned unless everything fits."""
         name = "encoder/network/fast/final_conv/kernel"
-        before = np.asarray(tiny.trainable_variables[0])
+        before = np.asarray(encoder.trainable_variables[0])
         for change, word in {
-            "none": "233 missing",
+            "none": f"{micro.PARAMETERS} missing",
             "less": f"1 missing: {name}",
             "shape": f"1 of a wrong shape: {name}",
             "more": "1 unknown: encoder/more",
             "whole": "1 not floating point",
             "nan": "1 with values that are not finite",
         }.items():
-            arrays = dict(tiny_arrays)
+            arrays = dict(micro_arrays)
             if change == "none":
                 arrays = {}
             elif change == "less":
@@ -406,15 +409,15 @@ class TestWrongInputs:
                     "whole": arrays[name].astype(np.int32),
                     "nan": arrays[name] * np.nan,
                 }[change]
-            folder = write_run(tmp_path / change, "slowfast_nfnet_tiny")
+            folder = write_run(tmp_path / change, micro.NAME)
             path = write_checkpoint(folder, 4, arrays)
             with pytest.raises(HubError, match=word) as caught:
-                load_encoder(tiny, open_checkpoint(path))
-            assert str(path) in str(caught.value) and "slowfast_nfnet_tiny" in str(caught.value)
-            np.testing.assert_array_equal(tiny.trainable_variables[0], before)
+                load_encoder(encoder, open_checkpoint(path))
+            assert str(path) in str(caught.value) and micro.NAME in str(caught.value)
+            np.testing.assert_array_equal(encoder.trainable_variables[0], before)
         # The command says the same, before it writes anything.
         assert command.main([f"--checkpoint={tmp_path / 'none'}", "--output=never-written"]) == 2
-        assert "233 missing" in capsys.readouterr().err.strip().splitlines()[-1]
+        assert f"{micro.PARAMETERS} missing" in capsys.readouterr().err.strip().splitlines()[-1]
 
     @pytest.mark.parametrize(
         ("size", "classes", "word"), [(9, 4, "wrong shape"), (0, 0, "missing")]

@@ -17,20 +17,29 @@ from hares_tf.models import SinglePathNFNet, SlowFastNFNet
 GAIN = "slow_fast_nf_net/~/NFNet/~/stem_conv1/gain"
 
 
-@pytest.fixture
-def network():
+@pytest.fixture(scope="module")
+def built():
     network = SlowFastNFNet("tiny")
     network.build((None, None, None, 1))
+    return network, {
+        name: reference.fill(name, variable.shape)
+        for name, variable in haiku_variables(network).items()
+    }
+
+
+@pytest.fixture
+def network(built):
+    """Building one for every test would take a second each; all that a test may leave is values."""
+    network, _ = built
+    for variable in haiku_variables(network).values():
+        variable.assign(np.zeros(variable.shape, np.float32))
     return network
 
 
 @pytest.fixture
-def parameters(network):
+def parameters(built):
     """Values that fit `network`, all different from what it holds."""
-    return {
-        name: reference.fill(name, variable.shape)
-        for name, variable in haiku_variables(network).items()
-    }
+    return {name: value.copy() for name, value in built[1].items()}
 
 
 def values(network):

@@ -37,7 +37,7 @@ def labelled_clips(tmp_path_factory):
 
 
 def start(clips, workdir, kind, **environment):
-    path = os.pathsep.join([str(PROGRAM.parents[2]), str(PROGRAM.parent)])
+    path = os.pathsep.join([str(PROGRAM.parents[n]) for n in (2, 1, 0)])
     return subprocess.Popen(
         [sys.executable, str(PROGRAM), str(clips), str(workdir), kind],
         env={**os.environ, "PYTHONPATH": path, **environment},

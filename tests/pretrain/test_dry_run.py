@@ -87,5 +87,5 @@ def test_the_command_with_a_strategy(clips, tmp_path, capsys):
     assert command.main([*flags, "--strategy=mirrored", "--dry_run"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert said("on each of NUMBER replica", lines) >= 1
-    assert said("NUMBER parameters, ", lines) == 2304
+    assert said("NUMBER parameters, ", lines) == 1320
     assert not (tmp_path / "run").exists()

@@ -1,6 +1,5 @@
 """The training step as a program for TPUs: it lowers, and what a TPU cannot run is noticed."""
 
-import dataclasses
 import re
 
 import keras
@@ -9,8 +8,6 @@ import pytest
 import tensorflow as tf
 
 from hares_tf.audio import LogMel
-from hares_tf.models import registry
-from hares_tf.models.nfnet_variants import VARIANTS
 from hares_tf.models.waveform_encoder import WaveformEncoder
 from hares_tf.objectives import create_objective
 from hares_tf.pretrain.errors import PretrainError
@@ -19,19 +16,6 @@ from hares_tf.pretrain.lowering import lower, obstacles, step_stablehlo
 
 REPLICAS, CLIPS = 8, 4
 EIGHT = "dense<[[0, 1, 2, 3, 4, 5, 6, 7]]>"
-
-# The first two stages of the small network: everything occurs, in half the time.
-MICRO = VARIANTS["micro"]
-VARIANTS["two_stages"] = dataclasses.replace(
-    MICRO,
-    depths=(1, 1),
-    slow=dataclasses.replace(MICRO.slow, stage_channels=(8, 8), kernel_times=(1, 3)),
-    fast=dataclasses.replace(MICRO.fast, stage_channels=(4, 4), kernel_times=(3, 3)),
-    fusion_channels=(2, 2),
-)
-registry._BY_NAME["two_stages"] = dataclasses.replace(
-    registry._BY_NAME[micro.NAME], name="two_stages", arguments={"variant": "two_stages"}
-)
 
 
 class Network(keras.layers.Layer):
@@ -110,10 +94,10 @@ def test_the_step_of_both_objectives_lowers(objective, chunk):
     check_step(step_stablehlo(learner, config, CLIPS, REPLICAS), config, learner)
 
 
-def real_step(name, objective="simclr", chunk=0, rematerialise=False):
+def real_step(objective="simclr", chunk=0, rematerialise=False):
     """The step of a Slowfast NFNet in half precision."""
     config = micro.get_config() if objective == "simclr" else micro.classification()
-    config.model.update({"name": name, "rematerialise": rematerialise})
+    config.model.rematerialise = rematerialise
     config.update({"precision": "mixed_bfloat16", "chunk": chunk})
     learner = micro.awake_learner(config, 5)
     text = step_stablehlo(learner, config, CLIPS, REPLICAS)
@@ -124,7 +108,7 @@ def real_step(name, objective="simclr", chunk=0, rematerialise=False):
 
 
 def test_the_step_of_the_network_lowers_in_half_precision_with_native_groups():
-    text, learner = real_step("two_stages")
+    text, learner = real_step()
     convolutions = [line for line in text.splitlines() if "stablehlo.convolution" in line]
     assert all(re.search(r"-> tensor<[0-9x]+xbf16>", line) for line in convolutions)
     # Three for each layer: forward, and the gradients of input and kernel. A convolution for each
@@ -136,7 +120,7 @@ def test_the_step_of_the_network_lowers_in_half_precision_with_native_groups():
 
 def test_kernels_standardised_once_for_all_chunks_lower():
     """Before the loops over the chunks, not in them."""
-    text, learner = real_step("two_stages", chunk=2)
+    text, learner = real_step(chunk=2)
     before, _, _ = text.partition("stablehlo.while")
     roots = [line for line in before.splitlines() if "stablehlo.rsqrt" in line]
     assert len(roots) >= len(learner.standardised_convolutions) > 10
@@ -145,8 +129,8 @@ def test_kernels_standardised_once_for_all_chunks_lower():
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", (0, 2))
 @pytest.mark.parametrize("objective", ("simclr", "classification"))
-def test_the_step_of_the_whole_network_lowers(objective, chunk):
-    real_step(micro.NAME, objective, chunk, rematerialise=True)
+def test_the_rematerialised_step_of_the_network_lowers(objective, chunk):
+    real_step(objective, chunk, rematerialise=True)
 
 
 def test_one_core_needs_no_sums():

@@ -14,7 +14,7 @@ PROGRAM = Path(__file__).with_name("replica_program.py")
 
 
 def start(output, objective, replicas, *kind, **environment):
-    path = os.pathsep.join([str(PROGRAM.parents[2]), str(PROGRAM.parent)])
+    path = os.pathsep.join([str(PROGRAM.parents[n]) for n in (2, 1, 0)])
     return subprocess.Popen(
         [sys.executable, str(PROGRAM), str(output), objective, str(replicas), *kind],
         env={**os.environ, "PYTHONPATH": path, **environment},

@@ -108,7 +108,7 @@ def test_a_finished_run_has_nothing_left_to_do(finished, clips):
 
 
 def command(clips, workdir, *more):
-    path = os.pathsep.join([str(CONFIG.parents[2]), str(CONFIG.parent)])
+    path = os.pathsep.join([str(CONFIG.parents[1]), str(CONFIG.parent)])
     return subprocess.Popen(
         [
             sys.executable,

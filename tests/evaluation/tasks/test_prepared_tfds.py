@@ -303,12 +303,13 @@ def test_second_run_imports_neither_library(places):
     assert ran.stdout.strip() == first.content_hash(digests)
 
 
-def test_index_follows_the_files(copied, monkeypatch):
+def test_index_follows_the_files(copied, tmp_path, monkeypatch):
     made = []
     original = prepared_tfds._make_index
     monkeypatch.setattr(
         prepared_tfds, "_make_index", lambda *args: made.append(args) or original(*args)
     )
+    monkeypatch.setenv("HARES_CACHE_DIR", str(tmp_path / "cache"))
     places = Places(tfds_dir=copied)
     for _ in range(2):
         nsynth.TASKS[0].read(places)
@@ -319,7 +320,7 @@ def test_index_follows_the_files(copied, monkeypatch):
     nsynth.TASKS[0].read(places)
     assert len(made) == 2
     # A damaged index is made again.
-    for cached in (Path(os.environ["HARES_CACHE_DIR"]) / "tfds").iterdir():
+    for cached in (tmp_path / "cache" / "tfds").iterdir():
         cached.write_text("{")
     nsynth.TASKS[0].read(places)
     assert len(made) == 3

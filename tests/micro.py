@@ -1,30 +1,33 @@
 """A network of the same construction in milliseconds, for tests of everything around it.
 
-Also a configuration file: `hares-pretrain --config=tests/pretrain/micro.py`.
+Also a configuration file: `hares-pretrain --config=tests/micro.py`.
 """
 
 from hares_tf.models import registry
 from hares_tf.models.nfnet_variants import VARIANTS, PathVariant, SlowFastVariant
 
 NAME = "slowfast_nfnet_micro"
+FEATURES = 24
+#: Variables that are trained.
+PARAMETERS = 116
 
 VARIANTS["micro"] = SlowFastVariant(
-    depths=(1, 1, 1, 1),
+    depths=(1, 1),
     slow=PathVariant(
         stem_channels=(2, 2, 2, 4),
         stem_kernels=((1, 3), (1, 3), (1, 3), (3, 3)),
-        stage_channels=(8, 8, 8, 8),
-        kernel_times=(1, 1, 3, 3),
+        stage_channels=(8, 8),
+        kernel_times=(1, 3),
         group_size=2,
     ),
     fast=PathVariant(
         stem_channels=(2, 2, 2, 2),
         stem_kernels=((3, 3), (1, 3), (1, 3), (3, 3)),
-        stage_channels=(4, 4, 4, 4),
-        kernel_times=(3, 3, 3, 3),
+        stage_channels=(4, 4),
+        kernel_times=(3, 3),
         group_size=2,
     ),
-    fusion_channels=(2, 2, 2, 2),
+    fusion_channels=(2, 2),
 )
 registry._BY_NAME[NAME] = registry.EncoderSpec(
     name=NAME,
