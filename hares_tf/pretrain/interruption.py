@@ -1,13 +1,12 @@
 """Stopping politely: a signal asks, the training loop finishes what it is at and saves."""
 
 import contextlib
-import errno
-import fcntl
 import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from hares_tf.files import locked
 from hares_tf.pretrain.errors import PretrainError
 
 
@@ -52,16 +51,9 @@ def only_process(workdir: Path) -> Iterator[None]:
     Raises:
         PretrainError: another process trains there.
     """
-    workdir.mkdir(parents=True, exist_ok=True)
-    with open(workdir / ".lock", "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise PretrainError(
-                f"Another process trains in {workdir}; wait for its end, or end it."
-            ) from error
-        except OSError as error:
-            # Some network file systems have no locks; there the user has to take care.
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
-                raise
+
+    def refuse():
+        raise PretrainError(f"Another process trains in {workdir}; wait for its end, or end it.")
+
+    with locked(workdir / ".lock", on_wait=refuse):
         yield
