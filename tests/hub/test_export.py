@@ -264,15 +264,14 @@ class TestDestination:
 
 def test_weights_come_from_a_file(tmp_path, monkeypatch):
     keras.utils.set_random_seed(5)
-    model = create_model("slowfast_nfnet_tiny")
+    model = create_model(micro.NAME)
     for variable in model.trainable_variables:
         if variable.name == "skip_gain":
             variable.assign(0.7)
     file = tmp_path / "run.weights.h5"
     model.save_weights(file)
-    # Half a minute that the module fixtures have spent already.
     monkeypatch.setattr(export, "_conformance", lambda directory, cases: [])
-    arguments = ["--model=slowfast_nfnet_tiny", f"--output={tmp_path}/m"]
+    arguments = [f"--model={micro.NAME}", f"--output={tmp_path}/m"]
     assert command.main([*arguments, f"--weights={file}"]) == 0
     waveform = np.random.default_rng(0).uniform(-1, 1, (1, 5000)).astype(np.float32)
     np.testing.assert_allclose(load(tmp_path / "m")(waveform), model(waveform), atol=1e-5)

@@ -61,6 +61,7 @@ def test_operations_are_those_of_products(clips):
     )
 
 
+@pytest.mark.slow
 def test_chunks_save_activations_and_cost_a_forward_pass(clips, plain):
     config = micro.get_config()
     config.chunk = 2

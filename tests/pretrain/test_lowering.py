@@ -118,6 +118,7 @@ def test_the_step_of_the_network_lowers_in_half_precision_with_native_groups():
     assert any("feature_group_count = 2" in line for line in convolutions)
 
 
+@pytest.mark.slow
 def test_kernels_standardised_once_for_all_chunks_lower():
     """Before the loops over the chunks, not in them."""
     text, learner = real_step(chunk=2)

@@ -77,6 +77,7 @@ def test_four_replicas_equal_one_device(runs):
     assert_equal_steps(load(folder / "1.npz"), load(folder / "4.npz"))
 
 
+@pytest.mark.slow
 def test_gradient_caching_on_replicas_equals_one_device(runs):
     """Two chunks on each of four replicas, whose negatives come from all of them."""
     objective, folder = runs

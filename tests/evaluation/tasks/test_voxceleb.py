@@ -160,6 +160,7 @@ def test_the_numbers_are_those_of_the_data_set(shared_dir):
     assert sum(TASK.expected.values()) * len("1 id10003/tCq2LcKO6xY/00002.wav\n") == 4_912_512
 
 
+@pytest.mark.slow
 def test_the_whole_list_is_read_in_seconds(tmp_path):
     """153,516 entries in an archive that has them all but one (of empty members)."""
     names = [
