@@ -23,17 +23,18 @@ _TITLE = 64.0
 # Above this share of the row the cell is so dark (light, in the dark scheme) that its number turns.
 _TURN = 0.55
 
+# Plain colours: viewers and converters outside browsers know neither variables nor schemes, and
+# take what is said first.
 _STYLE = """
-svg { --ink: #1c2530; --soft: #5b6673; --grid: #dfe4ea; --paper: #ffffff; --cell: #1b5e9e;
-  --on: #ffffff; --right: #1b5e9e;
-  font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif }
-@media (prefers-color-scheme: dark) { svg { --ink: #e6ebf1; --soft: #9aa7b5; --grid: #333d48;
-  --paper: #14191f; --cell: #7db8f0; --on: #0c1218; --right: #7db8f0 } }
-.paper { fill: var(--paper) } .cell { fill: var(--cell) }
-.grid { stroke: var(--grid); stroke-width: 1 }
-.diagonal { fill: none; stroke: var(--right); stroke-opacity: 0.55; stroke-width: 1 }
-text { fill: var(--ink) } .soft { fill: var(--soft) } .on { fill: var(--on) }
+text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
+  fill: #1c2530 }
+.soft { fill: #5b6673 } .on { fill: #ffffff } .paper { fill: #ffffff } .cell { fill: #1b5e9e }
+.grid { stroke: #dfe4ea; stroke-width: 1 }
+.diagonal { fill: none; stroke: #1b5e9e; stroke-opacity: 0.55; stroke-width: 1 }
 .title { font-size: 16px; font-weight: 600 } .axis { font-size: 12px }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e6ebf1 } .soft { fill: #9aa7b5 } .on { fill: #0c1218 } .paper { fill: #14191f }
+  .cell { fill: #7db8f0 } .grid { stroke: #333d48 } .diagonal { stroke: #7db8f0 } }
 """
 
 

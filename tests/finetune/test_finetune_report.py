@@ -61,6 +61,15 @@ def test_the_picture_holds_every_number_and_name():
     assert shades == [0.8, 0.2, 1.0]
 
 
+def test_the_picture_needs_no_browser():
+    """Image viewers and LaTeX paint everything black whose colour is a CSS variable."""
+    drawing = confusion_svg(np.eye(2, dtype=int), ("a", "b"), "t")
+    assert "var(" not in drawing
+    light, dark = drawing.split("@media")
+    for kind in ("paper", "cell", "on", "soft"):
+        assert f".{kind} {{ fill: #" in light and f".{kind} {{ fill: #" in dark
+
+
 def test_many_long_names_stay_inside_the_picture():
     classes = [f"{'very ' * 12}long class name {n}" for n in range(60)]
     drawing = confusion_svg(np.diag(np.arange(60)), classes, "many")
