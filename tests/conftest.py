@@ -75,3 +75,11 @@ def statistics_module(shared_by_processes) -> Path:
 def tiny_module(shared_by_processes) -> Path:
     """The exported `slowfast_nfnet_tiny` with random weights."""
     return _exported(shared_by_processes, "slowfast_nfnet_tiny")
+
+
+@pytest.fixture(scope="session")
+def micro_module(shared_by_processes) -> Path:
+    """The same with the network of `micro`, which is traced in a quarter of the time."""
+    import micro
+
+    return _exported(shared_by_processes, micro.NAME)

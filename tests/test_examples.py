@@ -361,8 +361,8 @@ def test_sample_rates_are_not_guessed(run, name, module, sounds, tmp_path, monke
 
 
 @pytest.mark.slow
-def test_real_recordings(shared_dir, tiny_module, tmp_path):
-    """Everything on some of ESC-10, with the exported encoder, in processes of their own."""
+def test_real_recordings(shared_dir, micro_module, tmp_path):
+    """Everything on some of ESC-10, with an exported encoder, in processes of their own."""
     with open(shared_dir / "data/esc10/metadata.csv", newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["label"] in ("dog", "rain")]
     for label in ("dog", "rain"):
@@ -384,7 +384,7 @@ def test_real_recordings(shared_dir, tiny_module, tmp_path):
         assert done.returncode == 0, done.stderr[-2000:]
         return done.stdout.splitlines()
 
-    common = {"handle": tiny_module, "audio": "esc", "seconds": 0.5}
+    common = {"handle": micro_module, "audio": "esc", "seconds": 0.5}
     for name in ("retrain_keras", "retrain_tf_keras"):
         first, *accuracies, _ = run(name, **common, output=name, epochs=1)
         assert first == "16 recordings of 2 labels, 4 of them held out"

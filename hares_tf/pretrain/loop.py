@@ -97,7 +97,7 @@ class Loop:
             empty = tf.zeros([self._batch, self._classes])
             ranking = {"scores": empty, "labels": empty}
         stops = tf.zeros([])
-        # The loop is all that AutoGraph has to convert; the network took it longer than tracing.
+        # The loop is all that AutoGraph has to convert; reading the network takes it seconds.
         replica_step = tf.autograph.experimental.do_not_convert(self._replica_step)
         for index in tf.range(count):
             metrics, new = strategy.run(replica_step, (next(iterator), first + index, stop))

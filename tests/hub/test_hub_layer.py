@@ -476,9 +476,9 @@ def noise():
 
 
 @pytest.mark.slow
-def test_slowfast(tiny_module, noise):
+def test_slowfast(micro_module, noise):
     """The exported encoder as a layer: all its variables under names of their own."""
-    layer = HubLayer(tiny_module, trainable=True)
+    layer = HubLayer(micro_module, trainable=True)
     loaded = layer._loaded
     assert len(layer.trainable_variables) == len(loaded.trainable_variables) > 100
     assert len(layer.variables) == len(loaded.variables)
