@@ -24,6 +24,7 @@ import numpy as np
 #: Largest deviation from the in-memory model, by the module's precision: in float32 rounding; in
 #: bfloat16 (8 bits) what dozens of layers make of it.
 TOLERANCES = {"float32": 1e-5, "bfloat16": 5e-2}
+_MOST_DRAWS = 100
 _PYTHON_OPS = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 
 
@@ -41,8 +42,10 @@ def check(directory: Path, cases_file: Path) -> list[str]:
 
     done = [f"{count} graph operations, all plain TensorFlow" for count in [_check_ops(directory)]]
     loaded = tf.saved_model.load(str(directory))
-    _trace_for_all_sizes(loaded)
     with np.load(cases_file, allow_pickle=False) as cases:
+        # As anybody would call it; this graph of its own stays the one for this shape.
+        loaded(tf.constant(cases["waveform/2x16000"]))
+        _trace_for_all_sizes(loaded)
         serving = "flavour" in cases.files and cases["flavour"] == "serving"
         done.append(_check_frozen(loaded, cases) if serving else _check_variables(loaded, cases))
         done.append(_check_outputs(loaded, cases, "fresh"))
@@ -249,8 +252,11 @@ def _check_training(loaded, cases, stochastic: bool) -> str:
     if not np.array_equal(*inference):
         raise ConformanceError("two inference calls on one waveform differ")
     draws = [loaded(waveform, training=True).numpy() for _ in range(8)]
-    if stochastic and all(np.array_equal(draws[0], draw) for draw in draws[1:]):
-        raise ConformanceError("training=True draws no stochastic depth")
+    # Few blocks are seldom dropped: all draws so far may be of the whole network.
+    while stochastic and all(np.array_equal(draws[0], draw) for draw in draws):
+        if len(draws) == _MOST_DRAWS:
+            raise ConformanceError("training=True draws no stochastic depth")
+        draws.append(loaded(waveform, training=True).numpy())
     if not all(np.isfinite(draw).all() for draw in draws):
         raise ConformanceError("training=True gives NaN or infinite embeddings")
     with tf.GradientTape() as tape:

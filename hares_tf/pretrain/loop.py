@@ -63,7 +63,9 @@ class Loop:
         self._batch = config.batch
         step = functools.partial(training_step, learner, seed=config.seed, chunk=config.chunk)
         # Not a function of its own otherwise: replicas of a MirroredStrategy could not meet in it.
-        self._step = tf.function(step, jit_compile=True) if config.jit_compile else step
+        self._step = (
+            tf.function(step, jit_compile=True, autograph=False) if config.jit_compile else step
+        )
         self._run = tf.function(self._run_steps)
 
     def run(self, iterator, first: int, count: int, stop: bool = False) -> dict:

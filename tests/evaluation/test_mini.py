@@ -1,9 +1,11 @@
 """The synthetic suite: reproducible, in the layouts of the real data sets, and hard to fool."""
 
+import contextlib
 import json
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -216,19 +218,12 @@ def test_a_damaged_suite_is_written_again(small_suite, tmp_path, damage):
     assert not (folder / "a/other.csv").exists()
 
 
-def test_two_may_write_at_once(small_suite, tmp_path, monkeypatch):
-    write, both_write = suite.write_suite, threading.Barrier(2, timeout=20)
-
-    def together(folder):
-        write(folder)
-        both_write.wait()
-
-    monkeypatch.setattr(suite, "write_suite", together)
+def in_two_threads(function):
     problems = []
 
     def run():
         try:
-            mini_suite()
+            function()
         except BaseException as error:  # a failed thread must fail the test
             problems.append(error)
 
@@ -237,7 +232,34 @@ def test_two_may_write_at_once(small_suite, tmp_path, monkeypatch):
         thread.start()
     for thread in threads:
         thread.join()
-    assert problems == [] and len(small_suite) == 2
+    assert problems == []
+
+
+def test_who_comes_second_waits(small_suite, tmp_path, monkeypatch):
+    write = suite.write_suite
+
+    def slowly(folder):
+        write(folder)
+        time.sleep(0.5)
+
+    monkeypatch.setattr(suite, "write_suite", slowly)
+    in_two_threads(mini_suite)
+    assert len(small_suite) == 1
+    (folder,) = tmp_path.glob("mini-*")
+    assert {path.name for path in tmp_path.iterdir()} == {folder.name, f".{folder.name}.lock"}
+
+
+def test_two_write_at_once_where_there_are_no_locks(small_suite, tmp_path, monkeypatch):
+    write, both_write = suite.write_suite, threading.Barrier(2, timeout=20)
+
+    def together(folder):
+        write(folder)
+        both_write.wait()
+
+    monkeypatch.setattr(suite, "locked", lambda path: contextlib.nullcontext())
+    monkeypatch.setattr(suite, "write_suite", together)
+    in_two_threads(mini_suite)
+    assert len(small_suite) == 2
     assert [path.name.startswith("mini-") for path in tmp_path.iterdir()] == [True]
 
 

@@ -25,6 +25,12 @@ from hares_tf.files import cache_dir
 from hares_tf.hub import HubError, archive, locate, remote, saved_model
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    """What is in the cache is looked at: nobody else may unpack there."""
+    monkeypatch.setenv("HARES_CACHE_DIR", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="module")
 def module(tmp_path_factory):
     """A small SavedModel with a variable and an asset."""

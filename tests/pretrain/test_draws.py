@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 
+from hares_tf.models import SlowFastNFNet
 from hares_tf.pretrain.draws import draw, uniform_float
 
 RATES = (0.1, 0.5)
@@ -81,7 +82,9 @@ def test_networks_without_stochastic_depth_get_no_masks():
 
 
 def test_rates_follow_the_networks_rows():
-    network = micro.awake_learner(micro.get_config()).encoder.network
-    assert len(network.residual_drop_rates) == len(network.residual_mask_rows) == 2
+    network = SlowFastNFNet("tiny")
+    assert len(network.residual_drop_rates) == len(network.residual_mask_rows) == 8
     # 0.1 * block / blocks, slow path first.
-    np.testing.assert_allclose(network.residual_drop_rates, [0.05] * 2)
+    np.testing.assert_allclose(network.residual_drop_rates, [0.02, 0.04, 0.06, 0.08] * 2)
+    learner = micro.awake_learner(micro.get_config())
+    assert learner.drop_rates == (0.05, 0.05)

@@ -12,7 +12,7 @@ from hares_tf.evaluation.labels import Labels
 from hares_tf.evaluation.mini.tree import VERSION, write
 from hares_tf.evaluation.tasks import HARES, load_task
 from hares_tf.evaluation.tasks.declaration import SPLITS, Manifest, Places, Task
-from hares_tf.files import atomic_directory, cache_dir
+from hares_tf.files import atomic_directory, cache_dir, locked
 
 _LIST = "sizes.json"
 # Where the data sets are made: module of this package -> functions that give a tree.
@@ -54,16 +54,23 @@ def mini_suite() -> list[Task]:
     """The tasks of the suite; the first call on a machine writes its files (a few seconds)."""
     folder = cache_dir() / f"mini-{VERSION}"
     if not _is_whole(folder):
-        try:
-            with atomic_directory(folder, overwrite=True) as temporary:
-                write_suite(temporary)
-                sizes = json.dumps(_sizes(temporary))
-                (temporary / _LIST).write_text(sizes, encoding="utf-8")
-        except OSError:
-            # Another process may have been faster; anything else is a real failure.
+        # Whoever waited finds it there.
+        with locked(folder.with_name(f".{folder.name}.lock")):
             if not _is_whole(folder):
-                raise
+                _write_at(folder)
     return [_task(task_id, folder) for task_id in HARES]
+
+
+def _write_at(folder: Path) -> None:
+    try:
+        with atomic_directory(folder, overwrite=True) as temporary:
+            write_suite(temporary)
+            sizes = json.dumps(_sizes(temporary))
+            (temporary / _LIST).write_text(sizes, encoding="utf-8")
+    except OSError:
+        # Where there are no locks another process may have been faster.
+        if not _is_whole(folder):
+            raise
 
 
 def write_suite(folder: Path) -> None:
