@@ -1,13 +1,15 @@
-"""Which of one's own recordings sound most like a given one?
+r"""Which of one's own recordings sound most like a given one?
 
     python examples/embed_folder.py --handle=demo/tiny_simclr --audio=sounds --output=sounds.csv
-    python examples/nearest_sounds.py --handle=demo/tiny_simclr --table=sounds.csv --query=dog.wav
+    python examples/nearest_sounds.py --handle=demo/tiny_simclr --table=sounds.csv \
+        --query=sounds/dog/1-100032-A.flac --top=3
 
 The table is that of embed_folder.py, made with the same module and --seconds. Cosine similarity,
-largest first:
+largest first; the query itself is in this table, and most of these clips is silence:
 
-    0.934  dog/1-100032-A.flac
-    0.871  dog/1-110389-A.flac
+    1.000  dog/1-100032-A.flac
+    0.999  dog/1-110389-A.flac
+    0.998  sneezing/5-221593-A.flac
 """
 
 import argparse

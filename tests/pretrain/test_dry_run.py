@@ -83,6 +83,7 @@ def test_what_a_run_would_refuse_is_refused(clips):
         dry_run(config, clips, STRATEGY)
 
 
+@pytest.mark.slow
 def test_the_command_with_a_strategy(clips, tmp_path, capsys):
     flags = [f"--config={micro.__file__}", f"--data={clips}", f"--workdir={tmp_path / 'run'}"]
     assert command.main([*flags, "--strategy=mirrored", "--dry_run"]) == 0

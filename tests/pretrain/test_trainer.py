@@ -270,6 +270,7 @@ def test_what_a_run_leaves_is_what_is_exported(finished, clips):
     assert checkpoint.provenance()["data"]["content_hash"] == open_clips(clips).content_hash
 
 
+@pytest.mark.slow
 def test_numbers_that_explode_stop_the_run_and_keep_the_last_checkpoint(clips, tmp_path):
     config = micro.get_config()
     config.update({"learning_rate": 1e30, "checkpoint_every": 2, "warmup_steps": 4})
