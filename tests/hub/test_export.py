@@ -123,9 +123,9 @@ for trainable in (False, True):
 
 
 @pytest.mark.slow
-def test_keras_layer_trains_every_variable_or_none(micro_module):
+def test_keras_layer_trains_every_variable_or_none(tiny_module):
     done = subprocess.run(
-        [sys.executable, "-c", _KERAS_LAYER_FIT, str(micro_module)], capture_output=True, text=True
+        [sys.executable, "-c", _KERAS_LAYER_FIT, str(tiny_module)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     frozen, trained = map(json.loads, done.stdout.splitlines()[-2:])
