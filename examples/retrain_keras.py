@@ -2,11 +2,11 @@
 
     python examples/retrain_keras.py --handle=demo/tiny_simclr --audio=sounds --output=mine
 
-Subfolders of `sounds` are labels (or --labels=FILE: a CSV of file and label). With --epochs=1:
+Subfolders of `sounds` are labels (or --labels=FILE: a CSV of file and label). On ESC-10, about:
 
     400 recordings of 10 labels, 80 of them held out
-    frozen: 62.5% are right
-    fine-tuned: 63.7% are right
+    frozen: 72.5% are right
+    fine-tuned: 73.8% are right
     mine: waveform -> embedding, logits
 """
 
