@@ -79,7 +79,7 @@ def tiny_module(shared_by_processes) -> Path:
 
 @pytest.fixture(scope="session")
 def micro_module(shared_by_processes) -> Path:
-    """The same with the network of `micro`, which is traced in a quarter of the time."""
+    """The same with the network of `micro`, for what does not depend on it."""
     import micro
 
     return _exported(shared_by_processes, micro.NAME)

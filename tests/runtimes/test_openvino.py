@@ -5,7 +5,7 @@ import importlib.util
 import numpy as np
 import pytest
 import tensorflow as tf
-from runtimes.runtime_modules import log_spectrum, noise, save, tone
+from runtimes.runtime_modules import noise, save, tone
 
 from hares_tf.evaluation import EvaluationError, Interface, Runtime
 from hares_tf.evaluation.handle import open_encoder, stated_interface
@@ -17,16 +17,6 @@ from hares_tf.runtimes.errors import ConversionError
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="OpenVINO is not installed"
 )
-
-
-@pytest.fixture(scope="module")
-def two_layers(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("modules") / "two_layers")
-
-
-@pytest.fixture(scope="module")
-def spectral(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("modules") / "spectral", network=log_spectrum)
 
 
 def _opened(module, runtime, **flags):

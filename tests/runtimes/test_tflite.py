@@ -3,21 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from runtimes.runtime_modules import Network, log_spectrum, noise, save, tone
+from runtimes.runtime_modules import Network, noise, save, tone
 
 from hares_tf.hub import command as export_command
 from hares_tf.hub import load
 from hares_tf.runtimes import tflite
-
-
-@pytest.fixture(scope="module")
-def two_layers(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("modules") / "two_layers")
-
-
-@pytest.fixture(scope="module")
-def spectral(tmp_path_factory):
-    return save(tmp_path_factory.mktemp("modules") / "spectral", network=log_spectrum)
 
 
 def _convert(module, output, *flags):
