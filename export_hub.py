@@ -2,7 +2,7 @@
 
 import sys
 
-from hares_tf.hub.command import main
+from hares_tf.commands.export import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,7 +2,7 @@
 
 import sys
 
-from hares_tf.evaluation.command import main
+from hares_tf.commands.evaluate import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -128,11 +128,11 @@ def main() -> None:
     name = known.name or known.config
     os.environ["HARES_CACHE_DIR"] = str(known.work / "cache")
 
-    from hares_tf.data.command import main as prepare
-    from hares_tf.evaluation.command import main as evaluate
-    from hares_tf.evaluation.report_command import main as report
-    from hares_tf.hub.command import main as export
-    from hares_tf.pretrain.command import main as pretrain
+    from hares_tf.commands.evaluate import main as evaluate
+    from hares_tf.commands.export import main as export
+    from hares_tf.commands.prepare import main as prepare
+    from hares_tf.commands.pretrain import main as pretrain
+    from hares_tf.commands.report import main as report
     from hares_tf.pretrain.run_record import read_record
 
     root = copy_sets(known.data, known.work)

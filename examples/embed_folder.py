@@ -18,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hares_tf.data.sources import folder_source
-from hares_tf.errors import HaresError
-from hares_tf.evaluation.embedding import embed_batch
-from hares_tf.evaluation.handle import Interface, Runtime, encoder_of, in_words
-from hares_tf.evaluation.windows import cut, window_samples
-from hares_tf.files import atomic_file
+from hares_tf.evaluation.embeddings.embedding import embed_batch
+from hares_tf.evaluation.embeddings.windows import cut, window_samples
+from hares_tf.evaluation.encoders.handle import Interface, Runtime, encoder_of, in_words
+from hares_tf.recordings.sources import folder_source
+from hares_tf.utils.errors import HaresError
+from hares_tf.utils.files import atomic_file
 
 flags = {"handle": "", "audio": "", "output": "", "seconds": 3.0, "runtime": "tensorflow"}
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -18,10 +18,10 @@ import csv
 import numpy as np
 
 from hares_tf.audio import load_audio
-from hares_tf.errors import HaresError
 from hares_tf.evaluation import Interface, encoder_of
-from hares_tf.evaluation.embedding import embed_batch
-from hares_tf.evaluation.windows import cut, window_samples
+from hares_tf.evaluation.embeddings.embedding import embed_batch
+from hares_tf.evaluation.embeddings.windows import cut, window_samples
+from hares_tf.utils.errors import HaresError
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 for name in ("handle", "table", "query"):

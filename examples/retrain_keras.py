@@ -17,11 +17,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from hares_tf.errors import HaresError
-from hares_tf.evaluation.handle import Interface, stated_interface
-from hares_tf.files import atomic_directory
+from hares_tf.evaluation.encoders.handle import Interface, stated_interface
 from hares_tf.finetune import read_recordings
 from hares_tf.hub import HubLayer, locate
+from hares_tf.utils.errors import HaresError
+from hares_tf.utils.files import atomic_directory
 
 flags = {"handle": "", "audio": "", "output": "", "labels": "subfolder", "seconds": 3.0}
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

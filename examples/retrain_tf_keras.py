@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hares_tf.errors import HaresError
-from hares_tf.evaluation.handle import Interface, stated_interface
-from hares_tf.files import atomic_directory
+from hares_tf.evaluation.encoders.handle import Interface, stated_interface
 from hares_tf.finetune import read_recordings
 from hares_tf.hub import locate
+from hares_tf.utils.errors import HaresError
+from hares_tf.utils.files import atomic_directory
 
 try:
     import tensorflow_hub

@@ -54,8 +54,8 @@ def private_caches(shared_by_processes):
 
 def _exported(folder: Path, name: str) -> Path:
     """A module exported the way a user does it, by the command."""
-    from hares_tf.files import locked
-    from hares_tf.hub import command
+    from hares_tf.commands import export as command
+    from hares_tf.utils.files import locked
 
     output = folder / name
     weights = [] if name == "log_mel_statistics" else ["--random_weights", "--seed=0"]

@@ -99,7 +99,7 @@ def parameters():
 @functools.cache
 def filled_network(dtype="float32"):
     """The f0 network with the filled parameters. Shared: tests must not change it."""
-    from hares_tf.hub import load_haiku_parameters
+    from hares_tf.checkpoints import load_haiku_parameters
     from hares_tf.models import SlowFastNFNet
 
     network = SlowFastNFNet("f0", dtype=dtype)

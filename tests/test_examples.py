@@ -308,7 +308,7 @@ def test_interrupted_embedding_leaves_no_table(run, module, sounds, tmp_path, mo
         assert not (tmp_path / "e.csv").exists()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hares_tf.evaluation.embedding.embed_batch", interrupt)
+    monkeypatch.setattr("hares_tf.evaluation.embeddings.embedding.embed_batch", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run("embed_folder", handle=module, audio=sounds, output=tmp_path / "e.csv")
     assert not list(tmp_path.iterdir())

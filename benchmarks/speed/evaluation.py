@@ -42,9 +42,9 @@ def write_task(folder: Path, clips: int) -> Path:
 
 def main() -> None:
     from hares_tf.evaluation import evaluate
-    from hares_tf.evaluation.embedding import batch_size
-    from hares_tf.evaluation.handle import open_encoder, stated_interface
-    from hares_tf.evaluation.interface import Interface
+    from hares_tf.evaluation.embeddings.embedding import batch_size
+    from hares_tf.evaluation.encoders.handle import open_encoder, stated_interface
+    from hares_tf.evaluation.encoders.interface import Interface
     from hares_tf.hub import locate
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -108,12 +108,12 @@ def main() -> None:
 
 def _embedding_phase(encoder, task: Path, store: Path) -> float:
     """Seconds to decode, embed and store all clips with an encoder that is loaded already."""
-    from hares_tf.evaluation.embedding import Item, embed_items
-    from hares_tf.evaluation.store import EmbeddingStore
+    from hares_tf.evaluation.embeddings.embedding import Item, embed_items
+    from hares_tf.evaluation.embeddings.store import EmbeddingStore
+    from hares_tf.evaluation.embeddings.windows import Plan
     from hares_tf.evaluation.tasks import resolve
     from hares_tf.evaluation.tasks.declaration import Places
-    from hares_tf.evaluation.windows import Plan
-    from hares_tf.files import DigestCache
+    from hares_tf.utils.files import DigestCache
 
     started = time.perf_counter()
     (one,) = resolve([str(task)], None)

@@ -34,9 +34,9 @@ def embeddings(folder: Path) -> np.ndarray:
 
 def step_seconds(rows: np.ndarray, width: int, steps: int) -> float:
     """Seconds per step from the first chunk's end to the last one's."""
-    from hares_tf.evaluation.adam import AdamConfig, train_heads
-    from hares_tf.evaluation.labels import Labels
-    from hares_tf.evaluation.sampling import EmbeddingFeed, StepSampler
+    from hares_tf.evaluation.heads.adam import AdamConfig, train_heads
+    from hares_tf.evaluation.heads.sampling import EmbeddingFeed, StepSampler
+    from hares_tf.evaluation.tasks.labels import Labels
 
     targets = (np.arange(ROWS, dtype=np.int32) % width)[:, None]
     feed = EmbeddingFeed(rows, targets, StepSampler(np.ones(ROWS, int), BATCH, seed=0))

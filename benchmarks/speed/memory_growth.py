@@ -55,8 +55,8 @@ encoder.fingerprint = "1"
 def measure(clips: int) -> dict[str, float]:
     """Peak anonymous memory of each phase in megabytes; run in a process of its own."""
     from hares_tf.evaluation import evaluate, model_evaluation
-    from hares_tf.evaluation.labels import Labels
     from hares_tf.evaluation.tasks.declaration import Clip, Manifest, Task, Windows
+    from hares_tf.evaluation.tasks.labels import Labels
 
     labels = Labels.classes(str(number) for number in range(CLASSES))
 

@@ -40,10 +40,10 @@ def bfloat16_matmul():
 
 def open_encoders(handle: Path) -> dict:
     """The encoder in each runtime that this machine has."""
-    from hares_tf.errors import HaresError
     from hares_tf.evaluation import Interface, Runtime
-    from hares_tf.evaluation.handle import open_encoder, stated_interface
+    from hares_tf.evaluation.encoders.handle import open_encoder, stated_interface
     from hares_tf.hub import locate
+    from hares_tf.utils.errors import HaresError
 
     runtimes = {
         TENSORFLOW: Runtime(),
@@ -89,10 +89,10 @@ def shares_of_the_peak(encoders: dict) -> None:
 def embedding_phase(encoder, task: Path, store: Path) -> float:
     """Seconds to decode, embed and store all clips, as an evaluation does it."""
     from hares_tf.evaluation import read_task_file
-    from hares_tf.evaluation.embedding import Item, embed_items
-    from hares_tf.evaluation.store import EmbeddingStore
+    from hares_tf.evaluation.embeddings.embedding import Item, embed_items
+    from hares_tf.evaluation.embeddings.store import EmbeddingStore
+    from hares_tf.evaluation.embeddings.windows import Plan
     from hares_tf.evaluation.tasks import Places
-    from hares_tf.evaluation.windows import Plan
 
     manifest = read_task_file(task).read(Places())
     items = [Item(clip.id, clip.sound) for clip in manifest.clips]

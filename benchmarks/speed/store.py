@@ -12,8 +12,8 @@ BLOCK = 500
 
 
 def main() -> None:
-    from hares_tf.evaluation.examples import matrix
-    from hares_tf.evaluation.store import EmbeddingStore
+    from hares_tf.evaluation.embeddings.store import EmbeddingStore
+    from hares_tf.evaluation.heads.examples import matrix
 
     random = np.random.default_rng(0)
     rows = random.standard_normal((BLOCK, 1, DIM)).astype(np.float32)

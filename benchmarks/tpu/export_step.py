@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from hares_tf.errors import HaresError
-from hares_tf.quiet import quiet_import
+from hares_tf.utils.errors import HaresError
+from hares_tf.utils.quiet import quiet_import
 
 
 def main() -> int:

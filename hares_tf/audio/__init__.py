@@ -4,7 +4,7 @@ The names load on first use, so `from hares_tf.audio import load_audio` imports 
 TensorFlow (decoding workers stay small and start fast).
 """
 
-from hares_tf.lazy import attach
+from hares_tf.utils.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

@@ -1,6 +1,6 @@
 """The one exception of hares_tf.audio."""
 
-from hares_tf.errors import HaresError
+from hares_tf.utils.errors import HaresError
 
 
 class AudioError(HaresError):

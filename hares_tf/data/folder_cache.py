@@ -8,9 +8,9 @@ from hares_tf.data.errors import DataError
 from hares_tf.data.plan import make_plan
 from hares_tf.data.prepare import UNFINISHED, carry_out
 from hares_tf.data.shard_writer import Settings
-from hares_tf.data.sources import SUBFOLDER, folder_source, table_source
-from hares_tf.evaluation.progress import Progress
-from hares_tf.files import cache_dir
+from hares_tf.recordings.sources import SUBFOLDER, folder_source, table_source
+from hares_tf.utils.files import cache_dir
+from hares_tf.utils.progress import Progress
 
 
 def prepared(
@@ -32,7 +32,7 @@ def prepared(
             makes).
         sample_rate: of clips that are prepared here, in Hz.
         cache: the cache folder, in which copies go to `prepared`; default: `files.cache_dir()`.
-        progress: a mode of `hares_tf.evaluation.progress.Progress`.
+        progress: a mode of `hares_tf.utils.progress.Progress`.
         labels: None; "subfolder"; or a CSV with the columns `file` and `label`. See `sources`.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 from hares_tf.data.errors import DataError
 from hares_tf.data.shard_writer import Settings, ShardJob
 from hares_tf.data.sidecar import shard_name
-from hares_tf.data.sources import ClipSource, Source
+from hares_tf.recordings.sources import ClipSource, Source
 
 # Raised when the same recordings would become other clips.
 VERSION = 1

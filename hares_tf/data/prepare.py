@@ -17,12 +17,12 @@ from hares_tf.data import sidecar
 from hares_tf.data.errors import DataError
 from hares_tf.data.plan import Plan, first_reasons, make_plan
 from hares_tf.data.shard_writer import Settings, ShardJob, full_disk_said, read_part
-from hares_tf.data.sources import Source, folder_source
 from hares_tf.data.workers import write_shards
-from hares_tf.evaluation.progress import Progress
-from hares_tf.files import atomic_file, locked
 from hares_tf.jobs.choices import LOCAL, check_choices
 from hares_tf.jobs.errors import JobError
+from hares_tf.recordings.sources import Source, folder_source
+from hares_tf.utils.files import atomic_file, locked
+from hares_tf.utils.progress import Progress
 
 # A name that nobody else gives to a folder: what is in it is removed in the end.
 UNFINISHED = ".hares-unfinished"
@@ -64,7 +64,7 @@ def prepare(
             output under the paths that they have here.
         beam_options: further options of the pipeline, each "--key=value".
         overwrite: replace clips that were prepared otherwise, or are damaged.
-        progress: a mode of `hares_tf.evaluation.progress.Progress`.
+        progress: a mode of `hares_tf.utils.progress.Progress`.
 
     Returns:
         The description that the folder has as `clips.json`.

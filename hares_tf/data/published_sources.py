@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hares_tf.data.errors import DataError
-from hares_tf.data.sources import ABSENT, ClipSource, Source, as_data_errors, readable
 from hares_tf.evaluation.tasks import audioset, resolve
 from hares_tf.evaluation.tasks.declaration import Manifest, Places
+from hares_tf.recordings.sources import ABSENT, ClipSource, Source, as_data_errors, readable
 
 _TEST_LISTS = {name for part, name, _ in audioset.LISTS if part == "test"}
 

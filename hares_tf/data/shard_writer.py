@@ -18,9 +18,9 @@ import numpy as np
 from hares_tf.audio import AudioError
 from hares_tf.data.errors import DataError
 from hares_tf.data.sidecar import FRAME_BYTES
-from hares_tf.data.sources import ClipSource, readable
-from hares_tf.files import atomic_file, sha256_file
-from hares_tf.quiet import quiet_import
+from hares_tf.recordings.sources import ClipSource, readable
+from hares_tf.utils.files import atomic_file, sha256_file
+from hares_tf.utils.quiet import quiet_import
 
 _FULL_SCALE = 32767
 KEPT = "finished shards are kept: run the same command again"

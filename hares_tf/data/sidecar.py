@@ -14,8 +14,8 @@ import numpy as np
 
 from hares_tf import __version__
 from hares_tf.data.errors import DataError
-from hares_tf.evaluation.progress import Progress
-from hares_tf.files import atomic_file, sha256_file
+from hares_tf.utils.files import atomic_file, sha256_file
+from hares_tf.utils.progress import Progress
 
 SIDECAR, OFFSETS = "clips.json", "offsets.npy"
 SHARD_PATTERN = "clips.tfrecord-*-of-*"
@@ -137,7 +137,7 @@ def verify(folder: str | os.PathLike, progress: str = "none") -> dict:
 
     Args:
         folder: the folder.
-        progress: a mode of `hares_tf.evaluation.progress.Progress`.
+        progress: a mode of `hares_tf.utils.progress.Progress`.
 
     Raises:
         DataError: what is not as it was written.

@@ -3,19 +3,19 @@
 Attributes load on first use, so that a finished evaluation is reported without TensorFlow.
 """
 
-from hares_tf.lazy import attach
+from hares_tf.utils.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "Encoder": "handle",
+        "Encoder": "encoders.handle",
         "EvaluationError": "errors",
-        "Interface": "interface",
+        "Interface": "encoders.interface",
         "Options": "protocols",
-        "Runtime": "runtime",
+        "Runtime": "encoders.runtime",
         "Task": "tasks",
         "embed_only": "runner",
-        "encoder_of": "handle",
+        "encoder_of": "encoders.handle",
         "evaluate": "runner",
         "read_task_file": "tasks.task_file",
     },

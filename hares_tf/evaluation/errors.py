@@ -1,6 +1,6 @@
 """The exceptions of the evaluation package."""
 
-from hares_tf.errors import HaresError
+from hares_tf.utils.errors import HaresError
 
 
 class EvaluationError(HaresError):

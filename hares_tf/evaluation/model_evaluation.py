@@ -6,17 +6,19 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from hares_tf.evaluation import handle, preview, results
-from hares_tf.evaluation.interface import Interface
-from hares_tf.evaluation.prepared import PreparedTask
-from hares_tf.evaluation.progress import Progress
+from hares_tf.evaluation.embeddings import preview
+from hares_tf.evaluation.embeddings.store import EmbeddingStore
+from hares_tf.evaluation.encoders import handle
+from hares_tf.evaluation.encoders.interface import Interface
+from hares_tf.evaluation.encoders.runtime import DEFAULT, OPENVINO, Runtime
 from hares_tf.evaluation.protocols import NativeHead, Protocol
-from hares_tf.evaluation.runtime import DEFAULT, OPENVINO, Runtime
-from hares_tf.evaluation.store import EmbeddingStore
+from hares_tf.evaluation.results import results
 from hares_tf.evaluation.task_evaluation import TaskEvaluation
-from hares_tf.files import DigestCache
+from hares_tf.evaluation.tasks.preparing import PreparedTask
 from hares_tf.hub import loader
 from hares_tf.runtimes.errors import ConversionError
+from hares_tf.utils.files import DigestCache
+from hares_tf.utils.progress import Progress
 
 
 class ModelEvaluation:
@@ -112,7 +114,7 @@ class ModelEvaluation:
         Returns:
             Why clips failed, by task and clip id.
         """
-        from hares_tf.evaluation import distributed
+        from hares_tf.evaluation.embeddings import distributed
 
         evaluations = [self._task_evaluation(task) for task in prepared]
         if self._falls_back(evaluations):

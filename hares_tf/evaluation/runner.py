@@ -5,16 +5,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from hares_tf.evaluation.encoders.interface import Interface
+from hares_tf.evaluation.encoders.runtime import DEFAULT, Runtime
 from hares_tf.evaluation.errors import DataAbsentError, EvaluationError
-from hares_tf.evaluation.interface import Interface
 from hares_tf.evaluation.model_evaluation import ModelEvaluation
-from hares_tf.evaluation.prepared import PreparedTask, prepare
-from hares_tf.evaluation.progress import Progress
 from hares_tf.evaluation.protocols import PROTOCOLS, Options, make_protocol
-from hares_tf.evaluation.runtime import DEFAULT, Runtime
 from hares_tf.evaluation.tasks import Places, Task, resolve
-from hares_tf.files import DigestCache, cache_dir
+from hares_tf.evaluation.tasks.preparing import PreparedTask, prepare
 from hares_tf.hub import loader
+from hares_tf.utils.files import DigestCache, cache_dir
+from hares_tf.utils.progress import Progress
 
 # A module by its name, or the encoder itself.
 Handle = str | os.PathLike | Callable

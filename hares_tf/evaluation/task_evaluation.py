@@ -4,19 +4,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from hares_tf.evaluation import embedding, handle, results
+from hares_tf.evaluation.embeddings import embedding
+from hares_tf.evaluation.embeddings.online import OnlineCrops
+from hares_tf.evaluation.embeddings.store import EmbeddingSpace, EmbeddingStore
+from hares_tf.evaluation.embeddings.windows import Plan
+from hares_tf.evaluation.encoders import handle
+from hares_tf.evaluation.encoders.interface import Interface
+from hares_tf.evaluation.encoders.runtime import Runtime
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.examples import Examples
-from hares_tf.evaluation.interface import Interface
-from hares_tf.evaluation.metrics import METRICS
-from hares_tf.evaluation.online import OnlineCrops
-from hares_tf.evaluation.prepared import PreparedTask, Selection, clip_counts, select
-from hares_tf.evaluation.progress import Progress
+from hares_tf.evaluation.heads.examples import Examples
 from hares_tf.evaluation.protocols import Outcome, Protocol, Work
-from hares_tf.evaluation.runtime import Runtime
-from hares_tf.evaluation.store import EmbeddingSpace, EmbeddingStore
-from hares_tf.evaluation.windows import Plan
+from hares_tf.evaluation.results import results
+from hares_tf.evaluation.results.metrics import METRICS
+from hares_tf.evaluation.tasks.preparing import PreparedTask, Selection, clip_counts, select
 from hares_tf.hub import loader
+from hares_tf.utils.progress import Progress
 
 
 class TaskEvaluation:
@@ -225,7 +227,7 @@ class TaskEvaluation:
 
     def _interval(self, outcome: Outcome) -> list[float]:
         """95%, in percent."""
-        from hares_tf.evaluation.uncertainty import interval
+        from hares_tf.evaluation.results.uncertainty import interval
 
         manifest, test = self.prepared.manifest, outcome.test
         folds = test.parts if manifest.folds else None

@@ -3,7 +3,7 @@
 The names load on first use, so that `hares-finetune --help` needs no TensorFlow.
 """
 
-from hares_tf.lazy import attach
+from hares_tf.utils.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 
 from hares_tf import __version__
-from hares_tf.hub.card import CARD_SCHEMA
-from hares_tf.hub.classifier import CLASS_MAP_NAME
-from hares_tf.hub.flavours import REUSABLE
+from hares_tf.hub.card import CARD_SCHEMA, CLASS_MAP_NAME
+from hares_tf.hub.flavors import REUSABLE
 
 # How the source wanted to be called, and how long its inputs are: the wrapper sees to both.
 _OF_THE_SOURCE = (

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.audio import AudioError
-from hares_tf.evaluation.decoding import decoded_ahead
 from hares_tf.finetune.errors import FinetuneError
 from hares_tf.finetune.recordings import Recording, Recordings
+from hares_tf.recordings.decoding import decoded_ahead
 
 # Of 16-bit samples: those of a file at the module's own rate come back as they were.
 _FULL_SCALE = 32768.0
@@ -77,7 +77,7 @@ def decode(
         recordings: what to decode.
         sample_rate: in hertz.
         folder: on a disk with room: 2 bytes a sample, 115 MB an hour at 16 kHz.
-        progress: a `hares_tf.evaluation.progress.Progress`.
+        progress: a `hares_tf.utils.progress.Progress`.
 
     Returns:
         The audio, the clips in the order of the recordings, and (id, reason) of what is left out:

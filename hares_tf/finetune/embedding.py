@@ -5,14 +5,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from hares_tf.evaluation.embedding import batch_size, embed_batch
-from hares_tf.evaluation.examples import matrix
-from hares_tf.evaluation.handle import Encoder
-from hares_tf.evaluation.progress import Progress
-from hares_tf.evaluation.windows import window_samples
+from hares_tf.evaluation.embeddings.embedding import batch_size, embed_batch
+from hares_tf.evaluation.embeddings.windows import window_samples
+from hares_tf.evaluation.encoders.handle import Encoder
+from hares_tf.evaluation.heads.examples import matrix
 from hares_tf.finetune.clips import Audio, Clip, n_tiles, window_batches
 from hares_tf.finetune.errors import NotFiniteError
 from hares_tf.finetune.head import Embedded
+from hares_tf.utils.progress import Progress
 
 
 class WindowEmbedder:

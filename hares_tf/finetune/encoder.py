@@ -7,7 +7,7 @@ the same interface is called with tensors, in training or inference mode.
 import numpy as np
 import tensorflow as tf
 
-from hares_tf.evaluation.probe import fitted, normalised
+from hares_tf.evaluation.encoders.probe import fitted, normalised
 from hares_tf.finetune.errors import FinetuneError
 
 # What two ways to the same embedding may differ by, relative to the largest value.

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterator
 
-from hares_tf.errors import HaresError
+from hares_tf.utils.errors import HaresError
 
 
 class FinetuneError(HaresError):

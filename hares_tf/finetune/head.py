@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hares_tf.evaluation.examples import blocks, matrix
-from hares_tf.evaluation.heads import Standardizer
-from hares_tf.evaluation.labels import Labels
-from hares_tf.evaluation.logistic import LogisticPath
+from hares_tf.evaluation.heads.examples import blocks, matrix
+from hares_tf.evaluation.heads.logistic import LogisticPath
+from hares_tf.evaluation.heads.svm import Standardizer
 from hares_tf.evaluation.protocols.fast import LINEAR_C
+from hares_tf.evaluation.tasks.labels import Labels
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from hares_tf.finetune.encoder import TrainableEncoder
 from hares_tf.finetune.errors import FinetuneError
-from hares_tf.hub.classifier import CLASS_MAP_NAME, Classifier
+from hares_tf.hub.card import CLASS_MAP_NAME
 from hares_tf.hub.loader import CARD_NAME
+from hares_tf.models.classifier import Classifier
 
 EMBEDDING = "embedding"
 _WAVEFORM = tf.TensorSpec([None, None], tf.float32, name="waveform")

@@ -9,11 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hares_tf.evaluation.handle import Encoder, in_words, stated_interface
-from hares_tf.evaluation.interface import Interface
-from hares_tf.evaluation.progress import Progress
-from hares_tf.evaluation.windows import window_samples
-from hares_tf.files import atomic_directory
+from hares_tf.evaluation.embeddings.windows import window_samples
+from hares_tf.evaluation.encoders.handle import Encoder, in_words, stated_interface
+from hares_tf.evaluation.encoders.interface import Interface
 from hares_tf.finetune import report as reports
 from hares_tf.finetune.clips import decode
 from hares_tf.finetune.embedding import WindowEmbedder, targets_of
@@ -22,8 +20,10 @@ from hares_tf.finetune.head import LINEAR_C, FittedHead, Head, Score, fit_head, 
 from hares_tf.finetune.recordings import PARTS, Recordings
 from hares_tf.finetune.settings import Settings
 from hares_tf.finetune.splits import split
-from hares_tf.hub.export import check_destination
+from hares_tf.hub.export.exporter import check_destination
 from hares_tf.hub.loader import LocatedModule, load, locate
+from hares_tf.utils.files import atomic_directory
+from hares_tf.utils.progress import Progress
 
 # Long recordings are seen in windows of a few seconds, as the HARES tasks are.
 LONGEST_WINDOW_SECONDS = 5.0
@@ -70,7 +70,7 @@ def finetune(
         report: the folder of the report; default: `output` with "-report" behind it.
         name: of the new module; default: that of the old one and "_finetuned".
         overwrite: replace a module and a report that are there already.
-        progress: a mode of `hares_tf.evaluation.progress.Progress`.
+        progress: a mode of `hares_tf.utils.progress.Progress`.
 
     Returns:
         What was written: both folders appear only when they are complete.
@@ -144,7 +144,7 @@ class _Run:
     """What the steps share."""
 
     def __init__(self, module, stated, recordings, output, settings, progress):
-        from hares_tf.evaluation.probe import probe
+        from hares_tf.evaluation.encoders.probe import probe
         from hares_tf.finetune.encoder import TrainableEncoder
 
         self._module, self._recordings = module, recordings

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hares_tf.data.sources import SUBFOLDER, Source, folder_source, readable, table_source
-from hares_tf.evaluation.tasks.folders import read_table
-from hares_tf.evaluation.tasks.sound import Sound
 from hares_tf.finetune.errors import FinetuneError, as_finetune_errors
+from hares_tf.recordings.folders import read_table
+from hares_tf.recordings.sound import Sound
+from hares_tf.recordings.sources import SUBFOLDER, Source, folder_source, readable, table_source
 
 PARTS = ("train", "validation", "test")
 _SHOWN = 10

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from hares_tf.evaluation.windows import random_of
+from hares_tf.evaluation.embeddings.windows import random_of
 from hares_tf.finetune.clips import Audio, Clip
 from hares_tf.finetune.encoder import TrainableEncoder
 from hares_tf.finetune.errors import FinetuneError, NotFiniteError
@@ -70,7 +70,7 @@ class Trainer:
             first: of the frozen encoder with its best head: epoch 0, which counts as well. If it
                 stays the best, the encoder is left as it was, and the head is of no use.
             validate: scores the encoder as it is now with a head.
-            progress: a `hares_tf.evaluation.progress.Progress`.
+            progress: a `hares_tf.utils.progress.Progress`.
 
         Returns:
             For each epoch its number, training loss, validation accuracy and loss; and the number

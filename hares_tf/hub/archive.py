@@ -14,8 +14,8 @@ import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from hares_tf.files import atomic_directory, atomic_file, cache_dir, locked, sha256_file
 from hares_tf.hub.errors import HubError
+from hares_tf.utils.files import atomic_directory, atomic_file, cache_dir, locked, sha256_file
 
 ENDINGS = (".tar.gz", ".tgz", ".tar")
 

@@ -3,9 +3,10 @@
 from importlib import metadata
 
 from hares_tf import __version__
-from hares_tf.hub.classifier import CLASS_MAP_NAME
-from hares_tf.hub.flavours import FLOAT32, REUSABLE
+from hares_tf.hub.flavors import FLOAT32, REUSABLE
 
+#: In the assets: columns `index`, `display_name`, as those of YAMNet but for its `mid`.
+CLASS_MAP_NAME = "class_map.csv"
 CARD_SCHEMA = 1
 
 

@@ -1,6 +1,6 @@
 """The exception of the hub package."""
 
-from hares_tf.errors import HaresError
+from hares_tf.utils.errors import HaresError
 
 
 class HubError(HaresError):

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras.src.saving import serialization_lib
 
-from hares_tf.hub.entry_point import find_entry_point
+from hares_tf.hub.calling import find_entry_point
 from hares_tf.hub.errors import HubError
 from hares_tf.hub.loader import PYTHON_PREFIX, LocatedModule, load, locate
 

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hares_tf.files import DigestCache, sha256_file
 from hares_tf.hub.archive import ENDINGS, unpack
 from hares_tf.hub.errors import HubError
-from hares_tf.quiet import quiet_import
+from hares_tf.utils.files import DigestCache, sha256_file
+from hares_tf.utils.quiet import quiet_import
 
 CARD_NAME = "model_card.json"
 PYTHON_PREFIX = "python:"

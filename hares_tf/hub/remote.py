@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hares_tf.hub import saved_model
 from hares_tf.hub.errors import HubError
-from hares_tf.quiet import quiet_import
+from hares_tf.utils.quiet import quiet_import
 
 
 def resolve(handle: str) -> Path:

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from hares_tf.hub.errors import HubError
-from hares_tf.quiet import quiet_import
+from hares_tf.utils.quiet import quiet_import
 
 # Kept among the signatures by TensorFlow for its own use.
 _INTERNAL = "__saved_model"

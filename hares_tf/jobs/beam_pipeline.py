@@ -14,9 +14,9 @@ import apache_beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.runner import PipelineState
 
-from hares_tf.errors import HaresError
-from hares_tf.files import atomic_file
 from hares_tf.jobs.errors import JobError, WorkersLostError
+from hares_tf.utils.errors import HaresError
+from hares_tf.utils.files import atomic_file
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 _ERROR = "error.txt"

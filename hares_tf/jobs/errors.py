@@ -1,6 +1,6 @@
 """Why jobs could not be finished."""
 
-from hares_tf.errors import HaresError
+from hares_tf.utils.errors import HaresError
 
 
 class JobError(HaresError):

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from hares_tf.layers.activations import GELU_GAMMA, gelu_tanh
-from hares_tf.layers.rematerialisation import rematerialised
+from hares_tf.layers.gradient_checkpointing import rematerialised
 from hares_tf.layers.scaled_ws_conv import ScaledWSConv2D
 from hares_tf.layers.squeeze_excite import SqueezeExcite
 from hares_tf.layers.stochastic_depth import StochasticDepth

@@ -3,7 +3,7 @@
 Attributes load on first use, so that importing one does not load what the others need.
 """
 
-from hares_tf.lazy import attach
+from hares_tf.utils.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

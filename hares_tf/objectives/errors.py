@@ -1,6 +1,6 @@
 """The exception type of `hares_tf.objectives`."""
 
-from hares_tf.errors import HaresError
+from hares_tf.utils.errors import HaresError
 
 
 class ObjectiveError(HaresError):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hares_tf.files import atomic_file
-from hares_tf.models.run_files import BEST, SCHEMA, checkpoint_name, step_of
+from hares_tf.checkpoints.run_files import BEST, SCHEMA, checkpoint_name, step_of
 from hares_tf.pretrain.errors import PretrainError
+from hares_tf.utils.files import atomic_file
 
 
 class Checkpoints:

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from hares_tf.files import locked
 from hares_tf.pretrain.errors import PretrainError
+from hares_tf.utils.files import locked
 
 
 class StopRequest:

@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from hares_tf.files import atomic_file
+from hares_tf.utils.files import atomic_file
 
 METRICS = "metrics.jsonl"
 

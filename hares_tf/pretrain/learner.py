@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from hares_tf.checkpoints.variable_names import named_variables
 from hares_tf.layers import ScaledWSConv2D
 from hares_tf.models import create_model
-from hares_tf.models.variable_names import named_variables
 from hares_tf.objectives import create_objective
 from hares_tf.objectives.objective import Objective
 

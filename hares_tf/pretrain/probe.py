@@ -8,10 +8,10 @@ import numpy as np
 import tensorflow as tf
 
 from hares_tf.evaluation import evaluate
-from hares_tf.evaluation.prepared import prepare
-from hares_tf.evaluation.progress import Progress
 from hares_tf.evaluation.tasks import Places, resolve
-from hares_tf.files import DigestCache, cache_dir
+from hares_tf.evaluation.tasks.preparing import prepare
+from hares_tf.utils.files import DigestCache, cache_dir
+from hares_tf.utils.progress import Progress
 
 
 class Probe:

@@ -6,8 +6,8 @@ import numpy as np
 
 from hares_tf.data import Crops, batches
 from hares_tf.data.clip_set import ClipSet
-from hares_tf.files import atomic_file
 from hares_tf.pretrain.learner import float_waveform
+from hares_tf.utils.files import atomic_file
 
 _CONFIG = "projector_config.pbtxt"
 _MAX_BATCH = 64

@@ -8,11 +8,11 @@ from importlib import metadata
 from pathlib import Path
 
 from hares_tf import __version__
-from hares_tf.files import atomic_file
-from hares_tf.models.run_files import RUN, SCHEMA
+from hares_tf.checkpoints.run_files import RUN, SCHEMA
 from hares_tf.pretrain.config import HARMLESS
 from hares_tf.pretrain.errors import PretrainError
 from hares_tf.pretrain.strategy import hosts_of
+from hares_tf.utils.files import atomic_file
 
 # Other versions or devices compute other bits, which only matters where they were promised.
 _OF_EVERY_BIT = ("tensorflow", "keras", "numpy", "machine", "devices")

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from hares_tf.checkpoints.run_files import CHECKPOINTS
 from hares_tf.data import open_clips
 from hares_tf.data.clip_set import check_files
 from hares_tf.data.reader import explain
-from hares_tf.evaluation.progress import Progress
-from hares_tf.models.run_files import CHECKPOINTS
 from hares_tf.pretrain.checkpoints import Checkpoints
 from hares_tf.pretrain.errors import PretrainError
 from hares_tf.pretrain.interruption import only_process, stop_request
@@ -30,6 +29,7 @@ from hares_tf.pretrain.run_record import (
     write_record,
 )
 from hares_tf.pretrain.strategy import check_agreement, is_chief
+from hares_tf.utils.progress import Progress
 
 # What a file that breaks under way raises.
 _READING = (

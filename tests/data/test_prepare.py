@@ -14,12 +14,13 @@ import pytest
 import soundfile
 import tensorflow as tf
 
-from hares_tf.data import command, sidecar
+from hares_tf.commands import prepare as command
+from hares_tf.data import sidecar
 from hares_tf.data.errors import DataError
 from hares_tf.data.prepare import prepare
 from hares_tf.data.published_sources import task_source
 from hares_tf.data.shard_writer import Settings, _pieces
-from hares_tf.data.sources import folder_source, table_source
+from hares_tf.recordings.sources import folder_source, table_source
 
 RATE = 16_000
 
@@ -454,7 +455,7 @@ def test_help_names_every_flag_and_is_light(capsys):
     assert command.main(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(f"\n  --{name}" in text for name in command.define_flags())
-    code = "from hares_tf.data.command import main; main(['--help']); import sys; " + (
+    code = "from hares_tf.commands.prepare import main; main(['--help']); import sys; " + (
         "assert not {'tensorflow', 'keras', 'numpy', 'soundfile'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.data import command, sidecar, workers
+from hares_tf.commands import prepare as command
+from hares_tf.data import sidecar, workers
 from hares_tf.data.errors import DataError
 from hares_tf.data.folder_cache import prepared
 from hares_tf.data.prepare import UNFINISHED, prepare
 from hares_tf.data.shard_writer import write_shard
-from hares_tf.data.sources import folder_source
+from hares_tf.recordings.sources import folder_source
 
 RATE = 16_000
 SHARDS = 6
@@ -84,8 +85,8 @@ def test_two_workers_killed_and_resumed_give_what_one_process_gives(
     from hares_tf.data.plan import make_plan
     from hares_tf.data.prepare import prepare
     from hares_tf.data.shard_writer import Settings
-    from hares_tf.data.sources import folder_source
-    from hares_tf.evaluation.tasks.sound import FileSound
+    from hares_tf.recordings.sources import folder_source
+    from hares_tf.recordings.sound import FileSound
 
     class Endless(FileSound):
         def load(self, sample_rate):
@@ -315,7 +316,7 @@ def test_a_process_that_is_not_alone_waits_for_the_cache(audio, tmp_path, monkey
         if message.startswith("waiting for another process"):
             waits.set()
 
-    monkeypatch.setattr("hares_tf.evaluation.progress.Progress.say", say)
+    monkeypatch.setattr("hares_tf.utils.progress.Progress.say", say)
     with open(twin / UNFINISHED / "lock", "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         second = threading.Thread(

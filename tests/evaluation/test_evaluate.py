@@ -8,10 +8,11 @@ import pytest
 import soundfile
 
 from hares_tf.audio import AudioError, decode
-from hares_tf.evaluation import EvaluationError, Interface, command, evaluate
-from hares_tf.evaluation import embedding as embedding_phase
-from hares_tf.evaluation.tasks import sound
+from hares_tf.commands import evaluate as command
+from hares_tf.evaluation import EvaluationError, Interface, evaluate
+from hares_tf.evaluation.embeddings import embedding as embedding_phase
 from hares_tf.hub import loader
+from hares_tf.recordings import sound
 
 TOML = """
 domain = "music"

@@ -72,7 +72,7 @@ def _start(folder, name):
         [
             sys.executable,
             "-m",
-            "hares_tf.evaluation",
+            "hares_tf.commands.evaluate",
             "--handle=python:slow_plug_in:slow",
             "--tasks=task.toml",
             f"--output={name}/results",

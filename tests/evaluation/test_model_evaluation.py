@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.evaluation import EvaluationError, Interface, command, evaluate, preview
-from hares_tf.evaluation.labels import Labels
+from hares_tf.commands import evaluate as command
+from hares_tf.evaluation import EvaluationError, Interface, evaluate
+from hares_tf.evaluation.embeddings import preview
 from hares_tf.evaluation.protocols import Options
 from hares_tf.evaluation.tasks.declaration import Clip, Manifest, Schedule, Task, Windows
-from hares_tf.evaluation.tasks.sound import FileSound
+from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.recordings.sound import FileSound
 
 PLUG_IN = """
 import numpy as np
@@ -295,7 +297,7 @@ def test_a_function_may_give_a_view_of_its_input(classes_task, functions, tmp_pa
     """Windows of a clip that spans two batches must not be overwritten by the next batch."""
     import functions_plug_in
 
-    from hares_tf.evaluation import embedding
+    from hares_tf.evaluation.embeddings import embedding
 
     monkeypatch.setattr(embedding, "batch_size", lambda seconds: 4)
     monkeypatch.setattr(functions_plug_in.view, "fingerprint", "1", raising=False)

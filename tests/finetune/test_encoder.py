@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from hares_tf.evaluation import Interface
-from hares_tf.evaluation.probe import probe
+from hares_tf.evaluation.encoders.probe import probe
 from hares_tf.finetune.encoder import TrainableEncoder
 
 

@@ -15,9 +15,10 @@ import soundfile
 import tensorflow as tf
 from finetune.toy_encoder import RATE, save_filter_bank, write_tones
 
-from hares_tf.evaluation.handle import open_encoder, stated_interface
-from hares_tf.evaluation.interface import Interface
-from hares_tf.finetune import FinetuneError, Settings, command, finetune, read_recordings
+from hares_tf.commands import finetune as command
+from hares_tf.evaluation.encoders.handle import open_encoder, stated_interface
+from hares_tf.evaluation.encoders.interface import Interface
+from hares_tf.finetune import FinetuneError, Settings, finetune, read_recordings
 from hares_tf.finetune import module as export
 from hares_tf.hub import locate
 
@@ -328,7 +329,7 @@ def test_destinations_are_checked_before_recordings_and_tensorflow(arguments, wo
         (tmp_path / name).mkdir()
         (tmp_path / name / content).touch()
     code = (
-        "import sys, hares_tf.finetune.command as c; code = c.main(sys.argv[1:]); "
+        "import sys, hares_tf.commands.finetune as c; code = c.main(sys.argv[1:]); "
         "assert not {'tensorflow', 'keras'} & set(sys.modules); sys.exit(code)"
     )
     command_line = [sys.executable, "-c", code, "--audio=/no/such/audio", *arguments]
@@ -378,7 +379,7 @@ def test_help_names_every_flag_and_needs_no_tensorflow(capsys):
     for name in command.define_flags():
         assert f"\n  --{name}" in text
     code = (
-        "import sys, hares_tf.finetune.command as c; c.main(['--help']); "
+        "import sys, hares_tf.commands.finetune as c; c.main(['--help']); "
         "assert not {'tensorflow', 'keras', 'sklearn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.evaluation.progress import Progress
 from hares_tf.finetune import FinetuneError, read_recordings
 from hares_tf.finetune.clips import decode, n_tiles, window_batches
+from hares_tf.utils.progress import Progress
 
 RATE = 8000
 

@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hares_tf.files import cache_dir
 from hares_tf.hub import HubError, archive, locate, remote, saved_model
+from hares_tf.utils.files import cache_dir
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hares_tf.evaluation import check_handle, evaluate
-from hares_tf.evaluation.interface import Interface
+from hares_tf.commands import check_handle
+from hares_tf.evaluation import evaluate
+from hares_tf.evaluation.encoders.interface import Interface
 from hares_tf.hub import load
 
 FOLDER = Path(os.environ["HARES_INTEROP"])

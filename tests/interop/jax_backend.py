@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import pytest
 
+from hares_tf.checkpoints.variable_names import named_variables
 from hares_tf.models import create_model
-from hares_tf.models.variable_names import named_variables
 
 FOLDER = Path(os.environ["HARES_INTEROP"]) / "encoders"
 ENCODERS = sorted(path.stem for path in FOLDER.glob("*.npz"))

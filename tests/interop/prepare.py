@@ -20,9 +20,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hares_tf.hub import command
+from hares_tf.checkpoints.variable_names import named_variables
+from hares_tf.commands import export as command
 from hares_tf.models import create_model, list_models
-from hares_tf.models.variable_names import named_variables
 
 # They differ from `slowfast_nfnet_tiny` by widths and depths alone, and take minutes to compile.
 TOO_LARGE = {"slowfast_nfnet_f0", "slowfast_nfnet_small"}

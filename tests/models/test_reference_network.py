@@ -10,8 +10,8 @@ import pytest
 import reference_network as reference
 import tensorflow as tf
 
-from hares_tf.hub import load_haiku_parameters
-from hares_tf.hub.haiku import haiku_variables
+from hares_tf.checkpoints import load_haiku_parameters
+from hares_tf.checkpoints.haiku import haiku_variables
 from hares_tf.models import SinglePathNFNet
 
 DTYPES = ["float32", pytest.param("float64", marks=pytest.mark.slow)]

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import reference_network as reference
 
-from hares_tf.hub import load_haiku_parameters
-from hares_tf.hub.haiku import haiku_variables
+from hares_tf.checkpoints import load_haiku_parameters
+from hares_tf.checkpoints.haiku import haiku_variables
 from hares_tf.layers import ALPHA
 from hares_tf.models import ModelError, SinglePathNFNet, SlowFastNFNet
 from hares_tf.models.nfnet_variants import VARIANTS, block_settings

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from hares_tf.data.prepare import prepare
-from hares_tf.data.sources import folder_source
+from hares_tf.recordings.sources import folder_source
 
 
 @pytest.fixture(scope="module")

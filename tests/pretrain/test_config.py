@@ -2,10 +2,10 @@
 
 import pytest
 
-from hares_tf.data.command import main as prepare_main
+from hares_tf.commands.prepare import main as prepare_main
+from hares_tf.commands.pretrain import main
 from hares_tf.models.errors import ModelError
 from hares_tf.pretrain import PretrainError, load_config
-from hares_tf.pretrain.command import main
 from hares_tf.pretrain.config_names import list_configs
 
 

@@ -6,7 +6,8 @@ import micro
 import pytest
 import tensorflow as tf
 
-from hares_tf.pretrain import PretrainError, command
+from hares_tf.commands import pretrain as command
+from hares_tf.pretrain import PretrainError
 from hares_tf.pretrain.dry_run import dry_run
 
 STRATEGY = tf.distribute.get_strategy()

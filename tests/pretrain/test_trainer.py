@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from hares_tf.checkpoints.runs import load_encoder, open_checkpoint
+from hares_tf.checkpoints.variable_names import named_variables
 from hares_tf.data import DataError, open_clips
-from hares_tf.hub.checkpoint import load_encoder, open_checkpoint
 from hares_tf.models import create_model
-from hares_tf.models.variable_names import named_variables
 from hares_tf.pretrain import PretrainError, pretrain, trainer
 from hares_tf.pretrain.checkpoints import Checkpoints
 from hares_tf.pretrain.interruption import only_process
@@ -113,7 +113,7 @@ def command(clips, workdir, *more):
         [
             sys.executable,
             "-m",
-            "hares_tf.pretrain",
+            "hares_tf.commands.pretrain",
             f"--config={CONFIG}",
             f"--data={clips}",
             f"--workdir={workdir}",

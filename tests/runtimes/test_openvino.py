@@ -8,8 +8,8 @@ import tensorflow as tf
 from runtimes.runtime_modules import noise, save, tone
 
 from hares_tf.evaluation import EvaluationError, Interface, Runtime
-from hares_tf.evaluation.handle import open_encoder, stated_interface
-from hares_tf.evaluation.runtime import LIMITS
+from hares_tf.evaluation.encoders.handle import open_encoder, stated_interface
+from hares_tf.evaluation.encoders.runtime import LIMITS
 from hares_tf.hub import locate
 from hares_tf.runtimes import openvino as openvino_runtime
 from hares_tf.runtimes.errors import ConversionError

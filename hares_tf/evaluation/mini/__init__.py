@@ -9,7 +9,7 @@ tasks, too. Every recording is a pure function of the suite's version and its pa
 scores of `log_mel_statistics`.
 """
 
-from hares_tf.lazy import attach
+from hares_tf.utils.lazy import attach
 
 __getattr__, __dir__, __all__ = attach(
     __name__,

@@ -8,11 +8,11 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from hares_tf.evaluation.labels import Labels
 from hares_tf.evaluation.mini.tree import VERSION, write
 from hares_tf.evaluation.tasks import HARES, load_task
 from hares_tf.evaluation.tasks.declaration import SPLITS, Manifest, Places, Task
-from hares_tf.files import atomic_directory, cache_dir, locked
+from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.utils.files import atomic_directory, cache_dir, locked
 
 _LIST = "sizes.json"
 # Where the data sets are made: module of this package -> functions that give a tree.

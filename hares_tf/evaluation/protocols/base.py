@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from hares_tf.evaluation.embeddings.windows import Plan, testing_plan
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.examples import Examples, clip_scores, probabilities
-from hares_tf.evaluation.progress import Progress
+from hares_tf.evaluation.heads.examples import Examples, clip_scores, probabilities
 from hares_tf.evaluation.tasks.declaration import Task
-from hares_tf.evaluation.windows import Plan, testing_plan
+from hares_tf.utils.progress import Progress
 
 AVERAGES = ("logits", "probabilities")
 AUGMENTATIONS = ("mixing", "none")

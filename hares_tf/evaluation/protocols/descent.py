@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hares_tf.evaluation.adam import AdamConfig, scale_warning, train_heads
-from hares_tf.evaluation.examples import Examples, matrix
-from hares_tf.evaluation.heads import Standardizer
+from hares_tf.evaluation.heads.adam import AdamConfig, scale_warning, train_heads
+from hares_tf.evaluation.heads.examples import Examples, matrix
+from hares_tf.evaluation.heads.sampling import EmbeddingFeed, StepSampler
+from hares_tf.evaluation.heads.svm import Standardizer
 from hares_tf.evaluation.protocols.base import Options, Outcome, Work
-from hares_tf.evaluation.sampling import EmbeddingFeed, StepSampler
 from hares_tf.evaluation.tasks.declaration import Task
 
 # Appendix A, AudioSet: "one hidden layer with 512 hidden units".

@@ -12,8 +12,8 @@ again on training and validation clips together. Nothing is chosen on test clips
   a cosine schedule over a fixed number of epochs, and what is chosen is the weight decay.
 """
 
-from hares_tf.evaluation.examples import Examples
-from hares_tf.evaluation.logistic import LogisticPath
+from hares_tf.evaluation.heads.examples import Examples
+from hares_tf.evaluation.heads.logistic import LogisticPath
 from hares_tf.evaluation.protocols import mlp, svm
 from hares_tf.evaluation.protocols.base import Outcome, Protocol, Work, has_folds, over_folds
 from hares_tf.evaluation.protocols.paths import choose_and_refit

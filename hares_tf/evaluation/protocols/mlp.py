@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hares_tf.evaluation.adam import AdamConfig, train_heads
-from hares_tf.evaluation.examples import Examples
-from hares_tf.evaluation.heads import Standardizer
+from hares_tf.evaluation.heads.adam import AdamConfig, train_heads
+from hares_tf.evaluation.heads.examples import Examples
+from hares_tf.evaluation.heads.sampling import EmbeddingFeed, StepSampler
+from hares_tf.evaluation.heads.svm import Standardizer
 from hares_tf.evaluation.protocols.base import Outcome, Work, first_best, held_out
 from hares_tf.evaluation.protocols.descent import HIDDEN_UNITS, cumulative
-from hares_tf.evaluation.sampling import EmbeddingFeed, StepSampler
 from hares_tf.evaluation.tasks.declaration import Task
 
 # Part of the version of `fast`: Adam on standardised windows, 30 epochs of windows in batches of

@@ -5,11 +5,11 @@ second stage of fine-tuning" (Appendix A). Nothing is trained; the windows' scor
 always, and the result keeps the identity of the protocol that the other tasks are scored with.
 """
 
+from hares_tf.evaluation.embeddings.windows import Plan
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.examples import Examples
+from hares_tf.evaluation.heads.examples import Examples
 from hares_tf.evaluation.protocols.base import Outcome, Protocol, Work
 from hares_tf.evaluation.tasks.declaration import Task
-from hares_tf.evaluation.windows import Plan
 
 
 class NativeHead(Protocol):

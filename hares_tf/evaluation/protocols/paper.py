@@ -14,13 +14,13 @@ Not stated by the paper, hence options with defaults: what is averaged over wind
 ESC-50's augmentation (mixing), whether features are scaled for Adam (not).
 """
 
+from hares_tf.evaluation.embeddings.windows import Plan, testing_plan
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.examples import Examples
+from hares_tf.evaluation.heads.examples import Examples
 from hares_tf.evaluation.protocols import svm
 from hares_tf.evaluation.protocols.base import Outcome, Protocol, Work, has_folds, over_folds
 from hares_tf.evaluation.protocols.descent import descend
 from hares_tf.evaluation.tasks.declaration import Task
-from hares_tf.evaluation.windows import Plan, testing_plan
 
 # Appendix A, ESC-50: "10 epochs worth of augmented samples".
 SVM_EPOCHS = 10

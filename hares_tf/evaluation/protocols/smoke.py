@@ -4,10 +4,10 @@ Least squares on standardised windows with an L2 penalty, which is chosen as in 
 head a task declares.
 """
 
-from hares_tf.evaluation.examples import Examples
+from hares_tf.evaluation.heads.examples import Examples
+from hares_tf.evaluation.heads.ridge import RidgePath
 from hares_tf.evaluation.protocols.base import Outcome, Protocol, Work, has_folds, over_folds
 from hares_tf.evaluation.protocols.paths import choose_and_refit
-from hares_tf.evaluation.ridge import RidgePath
 from hares_tf.evaluation.tasks.declaration import Task
 
 # Relative to the mean eigenvalue of the Gram matrix, the most regularised first.

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hares_tf.evaluation import published
+from hares_tf.evaluation.encoders.runtime import OPENVINO
 from hares_tf.evaluation.published import DOMAIN_TASKS, TASKS, PublishedRow
 from hares_tf.evaluation.report.reading import SUITES, Result, text
-from hares_tf.evaluation.runtime import OPENVINO
 
 SUITE_TITLES = {
     "hares": "The twelve tasks of HARES",

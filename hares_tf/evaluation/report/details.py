@@ -108,8 +108,8 @@ def _tags(found: Predictions) -> Detail:
 
 def _paired(table: Table, row: Row, answers: dict, resamples: int, seed: int) -> list[Paired]:
     """Differences of models whose answers are on the same clips with the same labels."""
-    from hares_tf.evaluation.labels import Labels
-    from hares_tf.evaluation.uncertainty import paired
+    from hares_tf.evaluation.results.uncertainty import paired
+    from hares_tf.evaluation.tasks.labels import Labels
 
     cells = dict(zip(table.models, row.cells, strict=True))
     names = dict(zip(table.models, table.names, strict=True))

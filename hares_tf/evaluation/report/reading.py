@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hares_tf.evaluation import results as stored
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.published import DOMAIN_TASKS, TASKS
+from hares_tf.evaluation.results import results as stored
 
 SUITES = ("hares", "variant", "mini", "user")
 _MAXIMUM_DEPTH = 20

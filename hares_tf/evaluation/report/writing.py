@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.report import comparison, reading
-from hares_tf.files import atomic_file
+from hares_tf.utils.files import atomic_file
 
 FORMATS = (".html", ".md", ".csv")
 

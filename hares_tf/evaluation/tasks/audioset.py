@@ -25,8 +25,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.labels import Labels
-from hares_tf.evaluation.tasks.archives import sounds_in
 from hares_tf.evaluation.tasks.declaration import (
     Clip,
     Dataset,
@@ -36,9 +34,11 @@ from hares_tf.evaluation.tasks.declaration import (
     Task,
     Windows,
 )
-from hares_tf.evaluation.tasks.folders import audio_files, find, read_table
-from hares_tf.evaluation.tasks.sound import Sound
+from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.evaluation.tasks.user_splits import AUDIO_ENDINGS, stem
+from hares_tf.recordings.archives import sounds_in
+from hares_tf.recordings.folders import audio_files, find, read_table
+from hares_tf.recordings.sound import Sound
 
 _URL = "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv"
 DATASET = Dataset(

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from hares_tf.evaluation.labels import Labels
-from hares_tf.evaluation.tasks.sound import Sound
+from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.recordings.sound import Sound
 
 SPLITS = ("train", "validation", "test")
 DOMAINS = ("environment", "speech", "music")

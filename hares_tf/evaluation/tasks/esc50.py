@@ -15,11 +15,11 @@ from pathlib import Path
 
 from hares_tf.audio import AudioError
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.labels import Labels
-from hares_tf.evaluation.tasks.archives import sounds_in
 from hares_tf.evaluation.tasks.declaration import Dataset, Manifest, Places, Task, Windows
-from hares_tf.evaluation.tasks.folders import find, read_table
+from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.evaluation.tasks.user_splits import put_together
+from hares_tf.recordings.archives import sounds_in
+from hares_tf.recordings.folders import find, read_table
 
 DATASET = Dataset(
     name="ESC-50",

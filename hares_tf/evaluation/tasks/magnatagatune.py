@@ -13,8 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.labels import Labels
-from hares_tf.evaluation.tasks.archives import sounds_in
 from hares_tf.evaluation.tasks.declaration import (
     Clip,
     Dataset,
@@ -24,8 +22,10 @@ from hares_tf.evaluation.tasks.declaration import (
     Task,
     Windows,
 )
-from hares_tf.evaluation.tasks.folders import find, read_table
-from hares_tf.evaluation.tasks.sound import Sound
+from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.recordings.archives import sounds_in
+from hares_tf.recordings.folders import find, read_table
+from hares_tf.recordings.sound import Sound
 
 # In the order of musicnn-training's output_labels_mtt.txt: by falling frequency.
 TAGS = (

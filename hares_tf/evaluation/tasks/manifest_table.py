@@ -5,9 +5,9 @@ import os
 from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.labels import Labels
 from hares_tf.evaluation.tasks.declaration import SPLITS, Clip, Manifest, Places
-from hares_tf.evaluation.tasks.sound import FileSound
+from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.recordings.sound import FileSound
 
 
 def read_manifest_table(

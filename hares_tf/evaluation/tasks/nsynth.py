@@ -15,9 +15,7 @@ from functools import partial
 
 from hares_tf.audio import AudioError
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.labels import Labels
 from hares_tf.evaluation.tasks import prepared_tfds
-from hares_tf.evaluation.tasks.archives import MemberSound, sounds_in
 from hares_tf.evaluation.tasks.declaration import (
     Clip,
     Dataset,
@@ -26,8 +24,10 @@ from hares_tf.evaluation.tasks.declaration import (
     Task,
     Windows,
 )
-from hares_tf.evaluation.tasks.folders import find
-from hares_tf.evaluation.tasks.sound import Sound
+from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.recordings.archives import MemberSound, sounds_in
+from hares_tf.recordings.folders import find
+from hares_tf.recordings.sound import Sound
 
 # The order of the data set's own numbers.
 FAMILIES = (

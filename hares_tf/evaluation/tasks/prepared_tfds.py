@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.labels import Labels
 from hares_tf.evaluation.tasks.declaration import Clip, Manifest, Places
-from hares_tf.evaluation.tasks.tfds_records import (
+from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.recordings.tfds_records import (
     AGAIN,
     BYTES,
     FLOATS,
@@ -30,8 +30,8 @@ from hares_tf.evaluation.tasks.tfds_records import (
     records,
     varint,
 )
-from hares_tf.files import atomic_file, cache_dir
-from hares_tf.quiet import quiet_import
+from hares_tf.utils.files import atomic_file, cache_dir
+from hares_tf.utils.quiet import quiet_import
 
 _INDEX_VERSION = 1
 _PARTS = {"train": "train", "valid": "validation", "validation": "validation", "test": "test"}

@@ -24,9 +24,7 @@ from dataclasses import replace
 from functools import partial
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.labels import Labels
 from hares_tf.evaluation.tasks import prepared_tfds
-from hares_tf.evaluation.tasks.archives import sounds_in
 from hares_tf.evaluation.tasks.declaration import (
     Clip,
     Dataset,
@@ -35,8 +33,7 @@ from hares_tf.evaluation.tasks.declaration import (
     Task,
     Windows,
 )
-from hares_tf.evaluation.tasks.folders import find
-from hares_tf.evaluation.tasks.sound import Sound, Stretch
+from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.evaluation.tasks.speech_commands_release import (
     NOISE,
     NOISES,
@@ -45,6 +42,9 @@ from hares_tf.evaluation.tasks.speech_commands_release import (
     content,
     read_release,
 )
+from hares_tf.recordings.archives import sounds_in
+from hares_tf.recordings.folders import find
+from hares_tf.recordings.sound import Sound, Stretch
 
 COMMANDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")
 SILENCE, UNKNOWN = "_silence_", "_unknown_"

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from hares_tf.audio import AudioError
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.tasks.archives import MemberSound, sounds_in
 from hares_tf.evaluation.tasks.declaration import Clip, Dataset, Places
-from hares_tf.evaluation.tasks.folders import find
-from hares_tf.evaluation.tasks.sound import Sound
+from hares_tf.recordings.archives import MemberSound, sounds_in
+from hares_tf.recordings.folders import find
+from hares_tf.recordings.sound import Sound
 
 # fmt: off
 WORDS_V001 = (

@@ -25,9 +25,9 @@ from functools import partial
 from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.labels import KINDS
 from hares_tf.evaluation.tasks import known_tasks
 from hares_tf.evaluation.tasks.declaration import DOMAINS, Task, Windows
+from hares_tf.evaluation.tasks.labels import KINDS
 from hares_tf.evaluation.tasks.manifest_table import read_manifest_table
 
 _KEYS = {

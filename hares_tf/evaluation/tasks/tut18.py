@@ -15,16 +15,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.labels import Labels
 from hares_tf.evaluation.tasks.declaration import Dataset, Manifest, Places, Task, Windows
-from hares_tf.evaluation.tasks.folders import find, read_lines, read_table
-from hares_tf.evaluation.tasks.sound import Sound
+from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.evaluation.tasks.user_splits import (
     put_together,
     sounds_by_stem,
     split_as_paper,
     stem,
 )
+from hares_tf.recordings.folders import find, read_lines, read_table
+from hares_tf.recordings.sound import Sound
 
 FOLDER = "TUT-urban-acoustic-scenes-2018-development"
 DATASET = Dataset(

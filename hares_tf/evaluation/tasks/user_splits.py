@@ -15,11 +15,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hares_tf.evaluation.errors import DataAbsentError, EvaluationError
-from hares_tf.evaluation.labels import Labels
-from hares_tf.evaluation.tasks.archives import sounds_in
 from hares_tf.evaluation.tasks.declaration import SPLITS, Clip, Manifest, Places
-from hares_tf.evaluation.tasks.folders import audio_files, read_table
-from hares_tf.evaluation.tasks.sound import Sound
+from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.recordings.archives import sounds_in
+from hares_tf.recordings.folders import audio_files, read_table
+from hares_tf.recordings.sound import Sound
 
 # What libsndfile reads and what recordings are passed on as.
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".mp3")

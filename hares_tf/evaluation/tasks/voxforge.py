@@ -25,13 +25,13 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.labels import Labels
 from hares_tf.evaluation.tasks import prepared_tfds
-from hares_tf.evaluation.tasks.archives import sounds_in
 from hares_tf.evaluation.tasks.declaration import Clip, Dataset, Manifest, Places, Task, Windows
-from hares_tf.evaluation.tasks.folders import find, read_lines
-from hares_tf.evaluation.tasks.sound import Sound
-from hares_tf.files import sha256_file
+from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.recordings.archives import sounds_in
+from hares_tf.recordings.folders import find, read_lines
+from hares_tf.recordings.sound import Sound
+from hares_tf.utils.files import sha256_file
 
 LANGUAGES = ("de", "en", "es", "fr", "it", "ru")
 # The server offers these two under a second name each; the published list has the short ones.

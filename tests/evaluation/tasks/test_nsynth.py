@@ -117,7 +117,7 @@ def test_folder_tar_and_compressed_tar_side_by_side(tree, tmp_path):
 
 def test_a_large_compressed_tar_is_refused(tree, tmp_path, monkeypatch):
     pack(tree, "train", "w:gz")
-    monkeypatch.setattr("hares_tf.evaluation.tasks.archives._LARGEST_COMPRESSED_TAR", 10)
+    monkeypatch.setattr("hares_tf.recordings.archives._LARGEST_COMPRESSED_TAR", 10)
     with pytest.raises(EvaluationError, match="gunzip"):
         INSTRUMENT.read(Places(tmp_path))
 

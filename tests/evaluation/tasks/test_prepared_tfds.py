@@ -13,10 +13,10 @@ import pytest
 
 from hares_tf.audio import AudioError
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.labels import Labels
 from hares_tf.evaluation.tasks import nsynth, prepared_tfds
 from hares_tf.evaluation.tasks.declaration import Places
-from hares_tf.evaluation.tasks.tfds_records import TfdsSound, integers
+from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.recordings.tfds_records import TfdsSound, integers
 
 FORMATS = ("tfrecord", "array_record")
 WORDS = Labels.classes(("down", "go", "_silence_", "_unknown_"))

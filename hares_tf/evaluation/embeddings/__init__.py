@@ -1,0 +1,1 @@
+"""Windows of clips -> embeddings, computed once and stored."""

@@ -1,0 +1,83 @@
+"""Who embeds the shards: processes of this machine, or workers of a Beam runner."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from hares_tf.evaluation.embeddings.distributed.shards import (
+    SHARD_ITEMS,
+    Shard,
+    Target,
+    cut,
+    run_shard,
+    shard_size,
+)
+from hares_tf.evaluation.embeddings.embedding import Item
+from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.jobs import local_pool
+from hares_tf.jobs.choices import LOCAL
+from hares_tf.jobs.errors import JobError, WorkersLostError
+
+# A pipeline's description holds its elements, and runners limit its size: more shards than this
+# are embedded by several pipelines, one after another.
+_SHARDS_PER_PIPELINE = 2000
+
+
+def default_workers() -> int:
+    """One for every four cores, two at least: each holds a whole model."""
+    return max(2, (os.cpu_count() or 1) // 4)
+
+
+def embed_on_workers(
+    work: Sequence[tuple[Target, Sequence[Item]]],
+    on_done: Callable[[Shard, dict[str, str]], None],
+    *,
+    runner: str = LOCAL,
+    workers: int | None = None,
+    beam_options: Sequence[str] = (),
+) -> None:
+    """Embeds items into the store.
+
+    Args:
+        work: items to embed, by where they go; not empty.
+        on_done: takes a shard of them and its failures (see `run_shard`) when it is finished.
+        runner: "local", or as Beam names it: "DirectRunner", "FlinkRunner", "DataflowRunner", ...;
+            its workers must reach the store, and the audio, under the paths that they have here.
+        workers: processes of the local pool; the cores are shared out between them.
+        beam_options: further options of the pipeline, each "--key=value".
+
+    Raises:
+        EvaluationError, HubError: see `run_shard`; or workers were lost.
+    """
+    try:
+        if runner == LOCAL:
+            workers = workers or default_workers()
+            total = sum(len(items) for _, items in work)
+            shards = [*cut(work, shard_size(total, workers))]
+            workers = min(workers, len(shards))
+            threads = max(1, (os.cpu_count() or 1) // workers)
+            local_pool.run(run_shard, shards, workers, threads, on_done)
+        else:
+            _on_beam([*cut(work, SHARD_ITEMS)], runner, beam_options, on_done)
+    except WorkersLostError as error:
+        raise EvaluationError(
+            f"{error}; what was embedded is kept: run the same command again"
+        ) from error
+    except JobError as error:
+        raise EvaluationError(str(error)) from error
+
+
+def _on_beam(shards: list[Shard], runner: str, options: Sequence[str], on_done: Callable) -> None:
+    from hares_tf.jobs import beam_pipeline
+
+    store: Path = shards[0].target.directory.parent
+    folder = store / "scratch" / f"beam-{uuid.uuid4().hex}"
+    folder.mkdir(parents=True)
+    starts = range(0, len(shards), _SHARDS_PER_PIPELINE)
+    groups = [shards[start : start + _SHARDS_PER_PIPELINE] for start in starts]
+    try:
+        beam_pipeline.run(run_shard, groups, folder, runner, options, on_done)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,278 @@
+"""The embedding store: what was computed once is never computed again.
+
+    STORE/SPACE/space.json          what the embeddings of this space depend on; how they were made
+    STORE/SPACE/SHARD.npy           float32 [rows, dim]
+    STORE/SPACE/SHARD.json          which rows belong to which clip
+
+A space is named by the hash of everything but the clip that an embedding depends on (model content,
+adapter choices, runtime, precision, window plan, preprocessing); within it, clips are named by the
+hash of their bytes. So a changed model, plan or clip can never be answered with old numbers.
+
+A shard counts from the moment its index file appears, which is written last and renamed: the store
+survives a kill at any instant, and several processes may write to one space at once (shards have
+unique names; a clip that two of them embedded is simply there twice).
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import sys
+import time
+import uuid
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.utils.files import atomic_file
+
+SHARD_BYTES = 64 * 2**20
+SHARD_SECONDS = 30.0
+_LEFTOVER_SECONDS = 24 * 3600.0
+# Of a row's number within a shard: far more rows than a shard of 64 MB has.
+_BITS = 24
+_ROWS_MASK = 2**_BITS - 1
+
+
+class EmbeddingStore:
+    """Embeddings on disk, shared between tasks, processes and runs.
+
+    Args:
+        root: the folder; created when first written to.
+    """
+
+    def __init__(self, root: str | os.PathLike):
+        self.root = Path(root)
+        self._spaces: dict[str, EmbeddingSpace] = {}
+
+    def space(self, description: dict) -> "EmbeddingSpace":
+        """The embeddings that depend on exactly `description` (JSON data)."""
+        text = json.dumps(description, sort_keys=True)
+        name = hashlib.sha256(text.encode()).hexdigest()[:32]
+        if name in self._spaces:
+            self._spaces[name].refresh()
+        else:
+            # Opening reads and checks every shard: once is enough.
+            self._spaces[name] = EmbeddingSpace(self.root / name, description)
+        return self._spaces[name]
+
+
+class EmbeddingSpace:
+    """Embeddings of clips (by digest) under one model, adapter, precision and window plan."""
+
+    def __init__(self, directory: Path, description: dict):
+        self.directory = directory
+        self.description = description
+        # Shard, first row and number of rows of every key, packed into one number: a task has
+        # hundreds of thousands of keys.
+        self._where: dict[str, int] = {}
+        self._shards: list[Path] = []
+        self._read_indexes: set[str] = set()
+        self.refresh()
+
+    def notes(self) -> dict:
+        """What the first writer said about how the embeddings are made; empty if there was none."""
+        try:
+            return json.loads((self.directory / "space.json").read_text(encoding="utf-8"))["notes"]
+        except (OSError, ValueError, KeyError):
+            return {}
+
+    def refresh(self) -> None:
+        """Reads the indexes that appeared since the last look; skips damaged shards."""
+        if not self.directory.is_dir():
+            return
+        for entry in sorted(os.listdir(self.directory)):
+            if entry.startswith(".") or not entry.endswith(".json") or entry == "space.json":
+                continue
+            if entry in self._read_indexes:
+                continue
+            self._read_indexes.add(entry)
+            self._read_index(self.directory / entry)
+
+    def _read_index(self, index: Path) -> None:
+        data = index.with_suffix(".npy")
+        number = len(self._shards)
+        try:
+            shard = json.loads(index.read_text(encoding="utf-8"))
+            # Interned, keys are the same objects as the digests that ask for them.
+            clips = {
+                sys.intern(key): _pack(number, start, stop) for key, start, stop in shard["clips"]
+            }
+            # A power cut can leave a renamed index beside data that never reached the disk.
+            whole = _checksum(data) == shard["crc32"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if whole:
+            self._shards.append(data)
+            self._where.update(clips)
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._where
+
+    def rows(self, digests: Sequence[str]) -> list[int]:
+        """The number of windows of each clip."""
+        return [self._where[digest] & _ROWS_MASK for digest in digests]
+
+    def gather(
+        self,
+        keys: Sequence[str],
+        allocate: Callable[[int, int], np.ndarray] = lambda n, dim: np.empty((n, dim), np.float32),
+    ) -> np.ndarray:
+        """Embeddings of several keys, one after another: float32 `[sum of windows, dim]`.
+
+        Args:
+            keys: each may come more than once.
+            allocate: gives the matrix to fill, by its shape.
+
+        Raises:
+            KeyError: a key was never embedded.
+        """
+        if not len(keys):
+            raise KeyError("no clips were asked for")
+        offsets = np.concatenate([[0], np.cumsum(self.rows(keys))])
+        packed = np.array([self._where[key] for key in keys], np.uint64)
+        shards = packed >> np.uint64(2 * _BITS)
+        starts = ((packed >> np.uint64(_BITS)) & np.uint64(_ROWS_MASK)).astype(np.int64)
+        result = None
+        for number in np.unique(shards):
+            path = self._shards[number]
+            # A plain array over the map: slicing a memmap object itself is several times slower.
+            shard = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
+            if result is None:
+                result = allocate(int(offsets[-1]), shard.shape[1])
+            positions = np.flatnonzero(shards == number)
+            here, to, until = starts[positions], offsets[positions], offsets[positions + 1]
+            # Clips that follow one another in the shard and in the result are one piece.
+            follows = (to[1:] == until[:-1]) & (here[1:] == here[:-1] + (until - to)[:-1])
+            first = np.flatnonzero(np.append(True, ~follows))
+            last = np.append(first[1:], len(positions)) - 1
+            for start, begin, end in zip(here[first], to[first], until[last], strict=True):
+                result[begin:end] = shard[start : start + end - begin]
+        return result
+
+    def _remove_leftovers(self) -> None:
+        """Deletes what killed processes left: temporary files, and shards without an index."""
+        if not self.directory.is_dir():
+            return
+        for path in self.directory.iterdir():
+            unfinished = path.name.startswith(".tmp-") or (
+                path.suffix == ".npy" and not path.with_suffix(".json").exists()
+            )
+            # Another process may be faster.
+            with contextlib.suppress(OSError):
+                if unfinished and _is_old(path):
+                    path.unlink()
+
+    @contextlib.contextmanager
+    def writer(self, notes: dict) -> Iterator["ShardWriter"]:
+        """A writer whose last shard is written when the block ends, also by an exception.
+
+        Args:
+            notes: how the embeddings are made, as JSON data; kept for `notes()`.
+        """
+        self._remove_leftovers()
+        writer = ShardWriter(self, notes)
+        try:
+            yield writer
+        finally:
+            writer.flush()
+            self.refresh()
+
+
+def _is_old(path: Path) -> bool:
+    """Whether nobody can be writing it any more."""
+    return time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS
+
+
+def _pack(shard: int, start: int, stop: int) -> int:
+    """One number for a place; raises ValueError for rows that no shard holds."""
+    if not 0 <= start < stop < _ROWS_MASK:
+        raise ValueError(f"rows {start} to {stop}")
+    return shard << 2 * _BITS | start << _BITS | (stop - start)
+
+
+def _checksum(path: Path) -> int:
+    """CRC-32 of a file; guards against damage, not against malice."""
+    value = 0
+    with open(path, "rb") as file:
+        while block := file.read(2**22):
+            value = zlib.crc32(block, value)
+    return value
+
+
+def _write_rows(file: BinaryIO, rows: Sequence[np.ndarray]) -> int:
+    """Writes float32 arrays `[n, dim]` below one another as one `.npy`; gives its CRC-32.
+
+    Piece by piece, so that nothing is copied together first and nothing is read back.
+    """
+    whole = {
+        "descr": "<f4",
+        "fortran_order": False,
+        "shape": (sum(map(len, rows)), rows[0].shape[1]),
+    }
+    if any(part.shape[1:] != rows[0].shape[1:] for part in rows):
+        raise ValueError("embeddings of different widths cannot share a shard")
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, whole)
+    value = 0
+    for piece in (header.getvalue(), *(np.ascontiguousarray(part, "<f4").data for part in rows)):
+        file.write(piece)
+        value = zlib.crc32(piece, value)
+    return value
+
+
+class ShardWriter:
+    """Collects embeddings and writes them as shards of bounded size and age."""
+
+    def __init__(self, space: EmbeddingSpace, notes: dict):
+        self._space = space
+        self._notes = notes
+        self._rows: list[np.ndarray] = []
+        self._digests: list[str] = []
+        self._bytes = 0
+        self._started = time.monotonic()
+
+    def add(self, digest: str, embeddings: np.ndarray) -> None:
+        """Adds one clip's embeddings, `[windows, dim]`."""
+        self._digests.append(digest)
+        self._rows.append(np.asarray(embeddings, np.float32))
+        self._bytes += self._rows[-1].nbytes
+        if self._bytes >= SHARD_BYTES or time.monotonic() - self._started >= SHARD_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes what was collected as one shard."""
+        if self._digests:
+            try:
+                self._write()
+            except OSError as error:
+                raise EvaluationError(
+                    f"cannot write embeddings to {self._space.directory}: {error}; what was "
+                    "written before is kept, and the same command goes on from there"
+                ) from error
+        self._rows, self._digests, self._bytes = [], [], 0
+        self._started = time.monotonic()
+
+    def _write(self) -> None:
+        directory = self._space.directory
+        directory.mkdir(parents=True, exist_ok=True)
+        if not (directory / "space.json").exists():
+            with atomic_file(directory / "space.json") as path:
+                about = {"depends_on": self._space.description, "notes": self._notes}
+                path.write_text(json.dumps(about, indent=2, sort_keys=True), encoding="utf-8")
+        data = directory / f"{uuid.uuid4().hex}.npy"
+        with atomic_file(data) as path, open(path, "wb") as file:
+            crc = _write_rows(file, self._rows)
+        stops = np.cumsum([len(rows) for rows in self._rows]).tolist()
+        starts = [0, *stops[:-1]]
+        index = {
+            "crc32": crc,
+            "clips": list(zip(self._digests, starts, stops, strict=True)),
+        }
+        with atomic_file(data.with_suffix(".json")) as path:
+            path.write_text(json.dumps(index))

@@ -1,0 +1,1 @@
+"""Any handle -> Encoder: the interface is probed once and stated."""

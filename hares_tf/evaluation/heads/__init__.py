@@ -1,0 +1,1 @@
+"""Heads: what is trained on frozen embeddings, and the solvers behind them."""

@@ -1,0 +1,185 @@
+"""How sure a score is: the bootstrap over test clips.
+
+A resample draws as many clips as there are, with replacement; a clip that is drawn twice counts
+twice. An interval holds the middle 95% of the scores of the resamples (the percentile bootstrap).
+It is about the choice of test clips only: neither training nor the choice of its clips varies.
+Average precision of resamples is a little high, because a clip is tied with its own copies.
+Everything is a function of the seed and the data.
+"""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.evaluation.results.metrics import METRICS, hits, positives
+from hares_tf.evaluation.tasks.labels import Labels
+
+PERCENTILES = (2.5, 97.5)
+_BLOCK_BYTES = 32 * 2**20
+
+# Weights `[clips, resamples]` -> `[resamples]` percent.
+_Weighted = Callable[[np.ndarray], np.ndarray]
+
+
+def interval(
+    scores: np.ndarray,
+    targets: np.ndarray,
+    labels: Labels,
+    metric_name: str,
+    resamples: int = 1000,
+    seed: int = 0,
+    folds: np.ndarray | None = None,
+) -> tuple[float, float]:
+    """The 95% interval of a metric, in percent.
+
+    Args:
+        scores: `[clips, width]`.
+        targets: see `Labels.targets`.
+        labels: the label space.
+        metric_name: a key of `METRICS`.
+        resamples: how many.
+        seed: of the resamples.
+        folds: `[clips]`, where the score is the mean of the scores of folds: clips are then drawn
+            within their fold.
+
+    Raises:
+        EvaluationError: as the metric.
+    """
+    every = np.zeros(len(scores), int) if folds is None else folds
+    values = []
+    for number, fold in enumerate(np.unique(every)):
+        of_fold = every == fold
+        weighted = _WEIGHTED[metric_name](scores[of_fold], targets[of_fold], labels)
+        draws = _weights(int(of_fold.sum()), resamples, seed + number)
+        values.append(np.concatenate([weighted(block) for block in draws]))
+    low, high = np.nanpercentile(np.mean(values, axis=0), PERCENTILES)
+    return float(low), float(high)
+
+
+def paired(
+    scores_a: np.ndarray,
+    scores_b: np.ndarray,
+    targets: np.ndarray,
+    labels: Labels,
+    metric_name: str,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> dict[str, float]:
+    """How much better model a is than model b on the same clips: both are given each resample.
+
+    Args: as `interval`.
+
+    Returns:
+        `difference` of the metrics, a - b, in percentage points; `low` and `high`, its 95%
+        interval; `p_superior`, the share of resamples in which a is better (equal counts half).
+
+    Raises:
+        EvaluationError: as the metric; scores of different shapes.
+    """
+    if scores_a.shape != scores_b.shape:
+        raise EvaluationError(
+            f"scores of {scores_a.shape} and {scores_b.shape} cannot be compared: both models must "
+            "be scored on the same clips and labels"
+        )
+    functions = [_WEIGHTED[metric_name](scores, targets, labels) for scores in (scores_a, scores_b)]
+    differences = np.concatenate(
+        [
+            functions[0](block) - functions[1](block)
+            for block in _weights(len(scores_a), resamples, seed)
+        ]
+    )
+    metric = METRICS[metric_name].function
+    differences = differences[~np.isnan(differences)]
+    low, high = np.percentile(differences, PERCENTILES)
+    return {
+        "difference": metric(scores_a, targets, labels) - metric(scores_b, targets, labels),
+        "low": float(low),
+        "high": float(high),
+        "p_superior": float(np.mean((np.sign(differences) + 1) / 2)),
+    }
+
+
+def _weights(clips: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """Blocks float32 `[clips, resamples of the block]`: how often each clip is drawn."""
+    random = np.random.default_rng(seed)
+    step = max(1, _BLOCK_BYTES // (4 * clips))
+    for start in range(0, resamples, step):
+        block = np.empty((clips, min(step, resamples - start)), np.float32)
+        for column in block.T:
+            column[:] = np.bincount(random.integers(clips, size=clips), minlength=clips)
+        yield block
+
+
+def _weighted_match(scores: np.ndarray, targets: np.ndarray, labels: Labels) -> _Weighted:
+    right = hits(scores, targets, labels)
+    # Counts of clips stay far below what float32 holds exactly.
+    return lambda weights: 100.0 * weights[right].sum(axis=0) / len(right)
+
+
+def _weighted_map(scores: np.ndarray, targets: np.ndarray, labels: Labels) -> _Weighted:
+    METRICS["mean_average_precision"].function(scores, targets, labels)  # the same errors
+    present = positives(targets)
+    tags = [
+        _weighted_precision(scores[:, tag], present[:, tag])
+        for tag in np.flatnonzero(present.any(axis=0))
+    ]
+
+    def weighted(weights: np.ndarray) -> np.ndarray:
+        total, count = np.zeros(weights.shape[1]), np.zeros(weights.shape[1])
+        for tag in tags:
+            precision = tag(weights)
+            # As in the metric: a tag counts where it occurs.
+            occurs = ~np.isnan(precision)
+            total[occurs] += precision[occurs]
+            count += occurs
+        with np.errstate(invalid="ignore"):
+            return 100.0 * total / count
+
+    return weighted
+
+
+def _weighted_precision(scores: np.ndarray, present: np.ndarray) -> _Weighted:
+    """Average precision of one tag (0 to 1; NaN without weight on any positive clip).
+
+    Precision matters only where recall grows: at the scores that positive clips have. Between two
+    of those, only the sum of the weights counts, so all sums of all resamples are one product with
+    a sparse matrix of a one per clip.
+
+    Args:
+        scores: `[clips]`.
+        present: `[clips]` booleans, not all false.
+    """
+    from scipy.sparse import csr_array
+
+    order = np.argsort(-scores, kind="stable")
+    ranked, ranked_present = scores[order], present[order]
+    # Equal scores are one threshold; its last place stands for it.
+    last = np.append(ranked[1:] != ranked[:-1], True)
+    threshold = np.cumsum(last) - last
+    ends = np.flatnonzero(last)[np.unique(threshold[ranked_present])] + 1
+    starts = np.append(0, ends)
+    among = np.flatnonzero(ranked_present)
+    positive_starts = np.append(0, np.searchsorted(among, ends))
+
+    def sums(clips: np.ndarray, starts: np.ndarray) -> csr_array:
+        ones = np.ones(starts[-1], np.float32)
+        return csr_array((ones, clips[: starts[-1]], starts), shape=(len(ends), len(scores)))
+
+    all_sums, positive_sums = sums(order, starts), sums(order[among], positive_starts)
+
+    def weighted(weights: np.ndarray) -> np.ndarray:
+        gains = (positive_sums @ weights).astype(np.float64)
+        found = np.cumsum(gains, axis=0)
+        drawn = np.cumsum(all_sums @ weights, axis=0, dtype=np.float64)
+        with np.errstate(invalid="ignore"):
+            return np.sum(gains * found / np.maximum(drawn, 1), axis=0) / found[-1]
+
+    return weighted
+
+
+_WEIGHTED: dict[str, Callable[[np.ndarray, np.ndarray, Labels], _Weighted]] = {
+    "accuracy": _weighted_match,
+    "exact_match": _weighted_match,
+    "mean_average_precision": _weighted_map,
+}

@@ -1,0 +1,1 @@
+"""Recordings where they lie: folders, tables, archives and tfds records, and decoding ahead."""

@@ -1,0 +1,1 @@
+"""Shared helpers: files, progress, errors, lazy attributes, quiet imports of TensorFlow."""
