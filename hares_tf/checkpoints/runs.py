@@ -141,7 +141,8 @@ def load_classifier(checkpoint: Checkpoint, embedding_size: int) -> Classifier |
     """The classifier of a classification run; None for others.
 
     Raises:
-        CheckpointError: the checkpoint's head is no dense layer from the embedding to the run's classes.
+        CheckpointError: the checkpoint's head is no dense layer from the embedding to the
+            classes of the run.
     """
     classes = checkpoint.run.classes
     if not classes:

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import hashlib
 import itertools
+import json
 import os
 import shutil
 import sqlite3
@@ -49,6 +50,17 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike, data: object) -> None:
+    """Writes `data` as indented JSON in UTF-8; the file appears whole or not at all.
+
+    Raises:
+        ValueError: `data` holds NaN or an infinite number, which JSON does not have.
+    """
+    text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_file(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
