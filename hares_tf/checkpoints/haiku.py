@@ -32,9 +32,9 @@ def load_haiku_parameters(model, source):
             of type `|V2`, which `numpy.savez` makes of bfloat16, are read as bfloat16.
 
     Raises:
-        CheckpointError: the file is missing or is no `.npz` of plain arrays; a name of the mapping is
-            no string or its value no array; a tensor is missing, unknown, given twice, of a wrong
-            shape, not floating point, or not finite in the type of its variable; names have
+        CheckpointError: the file is missing or is no `.npz` of plain arrays; a name of the mapping
+            is no string or its value no array; a tensor is missing, unknown, given twice, of a
+            wrong shape, not floating point, or not finite in the type of its variable; names have
             different modules in front; replicas differ.
     """
     network = find_network(model)

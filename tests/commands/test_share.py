@@ -247,7 +247,7 @@ def test_wrong_use_is_one_sentence_and_writes_nothing(
 
 def test_help_is_quick_and_names_every_flag():
     code = (
-        "import sys\nfrom hares_tf import share\nassert share.main(['--help']) == 0\n"
+        "import sys\nfrom hares_tf.commands import share\nassert share.main(['--help']) == 0\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
