@@ -25,7 +25,7 @@ JAX_READY := $(JAX_VENV)/.ready
 INTEROP := build/interop
 
 .PHONY: help demo test test-slow lint format bench tpu-check tpu-check-steps clean
-.PHONY: test-interop test-tf215 test-jax test-beam
+.PHONY: test-interop test-tf215 test-jax test-beam test-torch
 
 help:
 	@echo "make demo       pretrain a small encoder, score it on synthetic tasks (minutes)"
@@ -33,6 +33,7 @@ help:
 	@echo "make test-slow  the whole network in float64 and other long proofs"
 	@echo "make test-interop  TF 2.15 with tensorflow-addons, and the JAX backend (two environments)"
 	@echo "make test-beam  the workers of Apache Beam (an environment of its own)"
+	@echo "make test-torch PyTorch installed beside this package (an environment of its own)"
 	@echo "make lint       ruff"
 	@echo "make bench      speed and memory, as ratios to this machine's own peak and to peers"
 	@echo "make tpu-check  compile the training step for a TPU that is not here (15 minutes)"
@@ -128,6 +129,21 @@ $(BEAM_READY): setup.cfg pyproject.toml
 test-beam: $(BEAM_READY)
 	$(BEAM_VENV)/bin/python -m pytest -k "beam or Beam" \
 		tests/data/test_prepare_resume.py tests/evaluation/test_distributed.py
+
+# Installing PyTorch afterwards must leave an environment in which everything imports. The CPU build
+# alone is several hundred megabytes.
+TORCH ?= torch
+TORCH_VENV := .venv-torch
+TORCH_READY := $(TORCH_VENV)/.ready
+
+$(TORCH_READY): setup.cfg pyproject.toml
+	$(PYTHON) -m venv $(TORCH_VENV)
+	$(TORCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(TORCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check '$(TORCH)' pytest
+	@touch $@
+
+test-torch: $(TORCH_READY)
+	$(TORCH_VENV)/bin/python -m pytest -p no:cacheprovider tests/interop/torch_encoder.py
 
 lint: $(READY)
 	$(BIN)/ruff check .
