@@ -1,5 +1,5 @@
-"""Graphs of TensorFlow in runtimes that are not TensorFlow: OpenVINO on a CPU, LiteRT on devices.
+"""TensorFlow graphs in other runtimes: OpenVINO on CPUs, LiteRT on devices.
 
-Knows nothing of encoders: a graph is a function of tensors, or the folder of a SavedModel. Neither
-runtime is a dependency of the package (extras `openvino` and `tflite`).
+This package knows nothing of encoders: a graph is a function of tensors, or the folder of a
+SavedModel. Neither runtime is a dependency of hares-tf (extras `openvino` and `tflite`).
 """

@@ -4,8 +4,8 @@ from hares_tf.utils.errors import HaresError
 
 
 class RuntimesError(HaresError):
-    """A runtime that is not there, or cannot do what is asked of it."""
+    """A runtime is not installed, or does not support what is asked of it."""
 
 
 class ConversionError(RuntimesError):
-    """A graph that another runtime does not take, or computes wrongly."""
+    """A graph cannot be converted for another runtime, or is computed wrongly there."""

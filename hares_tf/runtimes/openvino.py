@@ -1,4 +1,4 @@
-"""A TensorFlow function in OpenVINO: the one file that touches it."""
+"""TensorFlow functions computed by OpenVINO. No other file imports it."""
 
 import os
 import tempfile
@@ -10,39 +10,39 @@ import numpy as np
 
 from hares_tf.runtimes.errors import ConversionError, RuntimesError
 
-# OpenVINO's names of the precisions it computes in.
+# Precisions, by the names that OpenVINO gives them.
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-# Where a network begins: what costs time, and bears rounded inputs.
+# The operations that take most of the time of a network, and tolerate rounded inputs.
 _PRODUCTS = {"Convolution", "GroupConvolution", "MatMul", "Einsum"}
 
 
 def check_installed() -> None:
-    """Raises RuntimesError where OpenVINO is not installed; imports nothing."""
+    """Raises RuntimesError if OpenVINO is not installed, without importing it."""
     if util.find_spec("openvino") is None:
-        raise RuntimesError("OpenVINO is not installed: pip install hares-tf[openvino]")
+        raise RuntimesError("OpenVINO is not installed: pip install hares-tf[openvino].")
 
 
 def version() -> str:
-    """Of OpenVINO, without its build's number."""
+    """Returns the version of OpenVINO, without the number of its build."""
     import openvino
 
     return openvino.__version__.split("-")[0]
 
 
 def convert(function, precision: str) -> Callable[[np.ndarray], np.ndarray]:
-    """Takes a function over from TensorFlow.
+    """Converts a TensorFlow function.
 
-    The graph is read once. It is compiled for each shape it is called with, which costs seconds for
-    a large network and pays where many batches have one shape.
+    The graph is read once. It is compiled for each shape that it is called with, which takes
+    seconds for a large network and is worthwhile when many batches have the same shape.
 
     Args:
         function: a `tf.function` of one float32 tensor `[rows, columns]`, both of any size, that
             gives one float tensor.
-        precision: "float32" or "bfloat16"; OpenVINO left alone would choose bfloat16 by itself.
+        precision: "float32" or "bfloat16" (the default of OpenVINO depends on the processor).
             A spectrogram is computed in float32 in both (see `parts`).
 
     Returns:
-        The function, NumPy to NumPy. It needs TensorFlow no more.
+        A function of NumPy arrays, which does not need TensorFlow.
 
     Raises:
         ConversionError: OpenVINO has no equivalent of an operation, or the graph is too large for
@@ -66,40 +66,48 @@ def convert(function, precision: str) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def check_processor(core, precision: str) -> None:
-    """Raises RuntimesError where the processor does not compute in that precision."""
+    """Raises RuntimesError if the processor does not compute in the precision."""
     known = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision == "bfloat16" and "BF16" not in known:
         raise RuntimesError(
-            "this processor does not compute in bfloat16 (AMX or AVX512_BF16); use float32"
+            "This processor does not compute in bfloat16 (AMX or AVX512_BF16); use float32."
         )
 
 
 def read(core, function):
-    """The function as a graph of OpenVINO, its variables as constants."""
+    """Returns the function as an OpenVINO graph, with its variables as constants."""
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    from hares_tf.utils._compat import frozen_function
 
     try:
-        # Control flow stays in functions: so OpenVINO reads it.
-        frozen = convert_variables_to_constants_v2(
-            function.get_concrete_function(tf.TensorSpec([None, None], tf.float32)),
-            lower_control_flow=False,
+        # OpenVINO reads control flow only where it is not lowered.
+        frozen = frozen_function(
+            function.get_concrete_function(tf.TensorSpec([None, None], tf.float32))
         )
         with tempfile.TemporaryDirectory() as scratch:
             path = Path(scratch) / "graph.pb"
             path.write_bytes(frozen.graph.as_graph_def().SerializeToString())
             return core.read_model(str(path))
-    except Exception as error:  # what a converter trips over has any type
-        raise ConversionError(f"OpenVINO does not take the graph ({_reason(error)})") from error
+    except Exception as error:  # converters raise errors of any type
+        raise ConversionError(f"OpenVINO does not take the graph ({_reason(error)}).") from error
 
 
 def parts(graph, shape: tuple[int, ...], precision: str) -> list[tuple]:
-    """What a graph is compiled as for one shape: models in a row, and the precision of each.
+    """Splits a graph into models that are computed one after the other.
 
-    In bfloat16 a logarithm shows the rounding of silent bins beside loud ones: embeddings of a pure
-    tone were off by five standard deviations. So the graph is cut in two there, and everything
-    stays in float32 that comes before the first convolutions and matrix products which see a
-    logarithm.
+    In bfloat16 a logarithm amplifies the rounding of silent bins beside loud ones: embeddings of a
+    pure tone were off by five standard deviations. The graph is therefore cut in front of the first
+    convolutions and matrix products whose inputs depend on a logarithm, and what comes before the
+    cut is computed in float32.
+
+    Args:
+        graph: from `read`.
+        shape: of the input.
+        precision: "float32" or "bfloat16".
+
+    Returns:
+        The models, each with its precision.
     """
     import openvino
     from openvino import passes
@@ -107,7 +115,7 @@ def parts(graph, shape: tuple[int, ...], precision: str) -> list[tuple]:
     static = graph.clone()
     static.reshape(list(shape))
     folding = passes.Manager()
-    folding.register_pass(passes.ConstantFolding())  # of sizes, which are known now
+    folding.register_pass(passes.ConstantFolding())  # the sizes are known now
     folding.run_passes(static)
     network = _network(static)
     if precision != "bfloat16" or not network:
@@ -132,38 +140,38 @@ def parts(graph, shape: tuple[int, ...], precision: str) -> list[tuple]:
 
 
 def _network(graph) -> set:
-    """The products that see a logarithm, and everything that sees one of these."""
-    see_log, network = set(), set()
+    """Returns the products that depend on a logarithm, and every operation that depends on them."""
+    after_logarithm, network = set(), set()
     for node in graph.get_ordered_ops():
         sources = {value.get_node() for value in node.input_values()}
-        if node.get_type_name() == "Log" or sources & see_log:
-            see_log.add(node)
+        if node.get_type_name() == "Log" or sources & after_logarithm:
+            after_logarithm.add(node)
             if sources & network or node.get_type_name() in _PRODUCTS:
                 network.add(node)
     return network
 
 
 def _compile(core, graph, shape: tuple[int, ...], precision: str) -> Callable:
-    """The graph for one shape: NumPy to NumPy."""
+    """Compiles the graph for one shape; returns a function of NumPy arrays."""
     settings = {
         "PERFORMANCE_HINT": "LATENCY",  # one request at a time, on all cores
         # Several processes would pin their threads to the same cores.
         "ENABLE_CPU_PINNING": False,
     }
-    # What a process of a pool is allowed to use (see `hares_tf.jobs`).
+    # Processes of a pool are limited by this variable (see `hares_tf.jobs`).
     threads = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
     if threads.isdecimal() and int(threads):
         settings["INFERENCE_NUM_THREADS"] = int(threads)
     try:
         requests = [
             core.compile_model(
-                part, "CPU", {**settings, "INFERENCE_PRECISION_HINT": PRECISIONS[one]}
+                part, "CPU", {**settings, "INFERENCE_PRECISION_HINT": PRECISIONS[part_precision]}
             ).create_infer_request()
-            for part, one in parts(graph, shape, precision)
+            for part, part_precision in parts(graph, shape, precision)
         ]
     except Exception as error:  # as above
         raise ConversionError(
-            f"OpenVINO does not compile the graph for the shape {shape} ({_reason(error)})"
+            f"OpenVINO does not compile the graph for the shape {shape} ({_reason(error)})."
         ) from error
 
     def call(batch: np.ndarray) -> np.ndarray:
@@ -171,14 +179,14 @@ def _compile(core, graph, shape: tuple[int, ...], precision: str) -> Callable:
         for request in requests:
             results = request.infer(values, share_inputs=True, share_outputs=True)
             values = [results[number] for number in range(len(results))]
-        # A copy: the request's own memory is written to by the next call.
+        # A copy, because the next call overwrites the memory of the request.
         return np.array(values[0], np.float32)
 
     return call
 
 
 def _reason(error: Exception) -> str:
-    """The line of OpenVINO's report that says what is wrong; the others name its source files."""
+    """Returns the line of an OpenVINO error that names the cause, not the source file."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     useful = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
-    return (useful or lines or [type(error).__name__])[0][:200]
+    return (useful or lines or [type(error).__name__])[0][:200].rstrip(".")

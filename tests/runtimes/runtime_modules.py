@@ -1,4 +1,4 @@
-"""Two small modules for other runtimes: of frames of samples, and of log power spectra."""
+"""Two small modules for other runtimes: on frames of samples, and on log power spectra."""
 
 import functools
 import json
@@ -10,7 +10,7 @@ RATE = 8000
 
 
 class Network(tf.Module):
-    """Frames of 80 samples -> two dense layers -> mean over time; standardised, with a floor."""
+    """Frames of 80 samples -> two dense layers -> mean over time; normalized, with a floor."""
 
     def __init__(self):
         super().__init__()
@@ -28,7 +28,7 @@ class Network(tf.Module):
 
 
 def save(folder, shape=(None, None), function=None, card=True, network=Network.embed):
-    """A module of `function`, or of what `network` makes of the variables and a waveform."""
+    """Saves a module that computes `function`, or `network(variables, waveform)`."""
     module = Network()
     if function is None:
         function = functools.partial(network, module)

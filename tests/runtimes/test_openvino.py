@@ -1,4 +1,4 @@
-"""What OpenVINO makes of modules, where it is installed."""
+"""Modules computed by OpenVINO, where it is installed."""
 
 import importlib.util
 
@@ -25,14 +25,15 @@ def _opened(module, runtime, **flags):
 
 
 def _deviation(module, runtime, batch, **flags):
-    wanted = _opened(module, Runtime(), **flags).embed(batch)
+    expected = _opened(module, Runtime(), **flags).embed(batch)
     encoder = _opened(module, runtime, **flags)
-    found = encoder.embed(batch)
-    assert encoder.graph is None and found.dtype == np.float32 and found.shape == wanted.shape
-    return np.abs(found - wanted).max() / wanted.std()
+    computed = encoder.embed(batch)
+    assert encoder.graph is None
+    assert computed.dtype == np.float32 and computed.shape == expected.shape
+    return np.abs(computed - expected).max() / expected.std()
 
 
-def test_openvino_computes_in_the_precision_that_was_asked_for(two_layers):
+def test_openvino_computes_in_the_requested_precision(two_layers):
     batch = noise(3, 4001)
     assert _deviation(two_layers, Runtime("openvino"), batch) < 1e-4
     try:
@@ -59,7 +60,7 @@ def test_openvino_and_a_module_of_one_length(tmp_path):
     assert _deviation(module, Runtime("openvino"), noise(2, 2000), normalise="standard") < 1e-4
 
 
-def test_openvino_refuses_what_it_does_not_know(tmp_path):
+def test_openvino_refuses_unknown_operations(tmp_path):
     def singular(waveform):
         return tf.linalg.svd(tf.signal.frame(waveform, 8, 400, pad_end=True), compute_uv=False)
 
@@ -69,7 +70,7 @@ def test_openvino_refuses_what_it_does_not_know(tmp_path):
 
 
 def test_openvino_leaves_the_spectrogram_in_float32(spectral, two_layers, monkeypatch):
-    """In float32 where this processor has no bfloat16: what is cut where, and that it fits."""
+    """Emulated in float32 where the processor has no bfloat16: where the graph is cut."""
     import openvino
 
     core, graphs = openvino.Core(), {}
@@ -78,9 +79,9 @@ def test_openvino_leaves_the_spectrogram_in_float32(spectral, two_layers, monkey
         graphs[name] = openvino_runtime.read(core, encoder.graph)
 
     def parts(name, precision):
-        found = openvino_runtime.parts(graphs[name], (2, 4000), precision)
-        kinds = [{node.get_type_name() for node in part.get_ops()} for part, _ in found]
-        return kinds, [precision for _, precision in found]
+        models = openvino_runtime.parts(graphs[name], (2, 4000), precision)
+        kinds = [{node.get_type_name() for node in part.get_ops()} for part, _ in models]
+        return kinds, [precision for _, precision in models]
 
     products = {"MatMul", "Einsum"}
     (frontend, network), precisions = parts("spectral", "bfloat16")
@@ -108,7 +109,7 @@ def test_the_network_in_openvino(tiny_module):
 
 
 def _round_results(model):
-    """Lets every operation but the FFT give bfloat16, as a processor that has it would at worst."""
+    """Rounds the result of every operation but the FFT to bfloat16, the worst case."""
     import openvino
 
     for node in model.get_ordered_ops():
@@ -125,10 +126,10 @@ def _round_results(model):
 
 
 @pytest.mark.slow
-def test_what_the_cut_is_for(tiny_module):
-    """On any processor: rounded as a whole the network is far off for a tone, cut in two it is not.
+def test_the_cut_keeps_tones_accurate(tiny_module):
+    """With bfloat16 emulated, a tone deviates far unless the graph is cut.
 
-    Real bfloat16 rounds less often: noise alone was seen at 0.08 where this gives 0.27.
+    Real bfloat16 rounds less often: noise deviates by 0.08 there, and by 0.27 in the emulation.
     """
     import openvino
 
@@ -136,7 +137,7 @@ def test_what_the_cut_is_for(tiny_module):
     graph = openvino_runtime.read(core, encoder.graph)
     noise = np.random.default_rng(0).normal(0, 0.1, (1, 16_000)).astype(np.float32)
     batch = np.concatenate([noise, tone(16_000)])
-    wanted = encoder.embed(batch)
+    expected = encoder.embed(batch)
 
     def deviations(parts):
         values = [batch]
@@ -144,12 +145,12 @@ def test_what_the_cut_is_for(tiny_module):
             if precision == "bfloat16":
                 _round_results(model)
             compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-            found = compiled.create_infer_request().infer(values)
-            values = [found[number].copy() for number in range(len(found))]
-        return np.abs(values[0] - wanted).max(axis=1) / wanted.std()
+            results = compiled.create_infer_request().infer(values)
+            values = [results[number].copy() for number in range(len(results))]
+        return np.abs(values[0] - expected).max(axis=1) / expected.std()
 
     whole = openvino_runtime.parts(graph, batch.shape, "float32")
     assert deviations([(whole[0][0], "bfloat16")])[1] > 1
-    # Noise is rounded alike in both: what the cut mends is the tone.
+    # Noise is rounded alike in both; the cut helps the tone.
     cut = deviations(openvino_runtime.parts(graph, batch.shape, "bfloat16"))
     assert 0.001 < cut[1] < LIMITS["bfloat16"]
