@@ -16,6 +16,7 @@ from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks import HARES, known_tasks, load_task, resolve
 from hares_tf.evaluation.tasks.declaration import Clip, Manifest, Places, Task
 from hares_tf.evaluation.tasks.preparing import shortfalls
+from hares_tf.utils.errors import HaresError
 from hares_tf.utils.files import DigestCache, cache_dir
 from hares_tf.utils.progress import Progress
 
@@ -94,7 +95,7 @@ def check_task(
     findings = Findings(task)
     try:
         findings.manifest = task.read(places)
-    except EvaluationError as error:
+    except HaresError as error:
         findings.absent = str(error)
         return findings
     clips = findings.manifest.clips

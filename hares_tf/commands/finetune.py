@@ -10,7 +10,7 @@ from absl import flags
 
 from hares_tf.commands import interface_flags, where_flag
 from hares_tf.commands import program as command
-from hares_tf.finetune.errors import FinetuneError, as_finetune_errors
+from hares_tf.finetune.errors import FinetuneError
 from hares_tf.finetune.settings import Settings
 from hares_tf.utils.progress import MODES
 from hares_tf.utils.quiet import quiet_import
@@ -147,8 +147,7 @@ def _main(values: flags.FlagValues) -> int | None:
     for name in ("handle", "audio", "output"):
         if not values[name].value:
             raise FinetuneError(f"give --{name} (see `{NAME} --help`)")
-    with as_finetune_errors():
-        interface = interface_flags.read(values)
+    interface = interface_flags.read(values)
     settings = Settings(
         window_seconds=values.window_seconds,
         epochs=values.epochs,
@@ -189,8 +188,7 @@ def _main(values: flags.FlagValues) -> int | None:
 
 
 def _table_options(values: flags.FlagValues) -> dict:
-    with as_finetune_errors():
-        where = where_flag.read(values)
+    where = where_flag.read(values)
     if values.labels == "subfolder":
         for name in ("file_column", "label_column", "split_column", "where"):
             if values[name].present:

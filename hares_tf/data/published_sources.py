@@ -7,7 +7,7 @@ from pathlib import Path
 from hares_tf.data.errors import DataError
 from hares_tf.evaluation.tasks import audioset, resolve
 from hares_tf.evaluation.tasks.declaration import Manifest, Places
-from hares_tf.recordings.sources import ABSENT, ClipSource, Source, as_data_errors, readable
+from hares_tf.recordings.sources import ABSENT, ClipSource, Source, readable
 
 _TEST_LISTS = {name for part, name, _ in audioset.LISTS if part == "test"}
 
@@ -29,14 +29,13 @@ def task_source(
     Raises:
         DataError: no such task, data that are absent, or a wrong choice of folds.
     """
-    with as_data_errors():
-        tasks = resolve([task], data_dir)
-        if len(tasks) != 1:
-            raise DataError(
-                f"{task!r} names {len(tasks)} tasks; give one, such as {tasks[0].id}, since each "
-                "has labels of its own"
-            )
-        manifest = tasks[0].read(Places(data_dir=None if data_dir is None else Path(data_dir)))
+    tasks = resolve([task], data_dir)
+    if len(tasks) != 1:
+        raise DataError(
+            f"{task!r} names {len(tasks)} tasks; give one, such as {tasks[0].id}, since each "
+            "has labels of its own"
+        )
+    manifest = tasks[0].read(Places(data_dir=None if data_dir is None else Path(data_dir)))
     parts = _parts(tasks[0].id, manifest, folds)
     names = manifest.labels.names
     number = {name: index for index, name in enumerate(names)}
@@ -149,14 +148,13 @@ def audioset_source(
     if not root.is_dir():
         raise DataError(f"{audio}: there is no such folder")
     listed: dict[str, audioset.Segment] = {}
-    with as_data_errors():
-        tags = audioset.tag_names(table)
-        for path in lists:
-            for video, segment in audioset.read_segments(path, "train", tags):
-                if video in listed:
-                    raise DataError(f"{path} lists {video} again; it is in the lists already")
-                listed[video] = segment
-        sounds, surplus = audioset.match_sounds(root, listed)
+    tags = audioset.tag_names(table)
+    for path in lists:
+        for video, segment in audioset.read_segments(path, "train", tags):
+            if video in listed:
+                raise DataError(f"{path} lists {video} again; it is in the lists already")
+            listed[video] = segment
+    sounds, surplus = audioset.match_sounds(root, listed)
     if not sounds:
         example = next(iter(listed), "YTID")
         raise DataError(

@@ -1,8 +1,5 @@
 """The exception of the fine-tuning package."""
 
-import contextlib
-from collections.abc import Iterator
-
 from hares_tf.utils.errors import HaresError
 
 
@@ -12,14 +9,3 @@ class FinetuneError(HaresError):
 
 class NotFiniteError(FinetuneError):
     """An encoder that gives NaN or infinite embeddings."""
-
-
-@contextlib.contextmanager
-def as_finetune_errors() -> Iterator[None]:
-    """Lets what the other packages find wrong be said by this one."""
-    try:
-        yield
-    except FinetuneError:
-        raise
-    except HaresError as error:
-        raise FinetuneError(str(error)) from error

@@ -15,7 +15,7 @@ from hares_tf.evaluation.encoders.interface import Interface
 from hares_tf.finetune import report as reports
 from hares_tf.finetune.clips import decode
 from hares_tf.finetune.embedding import WindowEmbedder, targets_of
-from hares_tf.finetune.errors import FinetuneError, as_finetune_errors
+from hares_tf.finetune.errors import FinetuneError
 from hares_tf.finetune.head import LINEAR_C, FittedHead, Head, Score, fit_head, score
 from hares_tf.finetune.recordings import PARTS, Recordings
 from hares_tf.finetune.settings import Settings
@@ -79,26 +79,25 @@ def finetune(
         FinetuneError: something that the caller can change; the message says what.
     """
     settings = settings or Settings()
-    with as_finetune_errors():
-        module, output, report_folder = check_paths(handle, output, report, overwrite)
-        stated, _ = stated_interface(module, interface or Interface())
-        run = _Run(module, stated, recordings, output, settings, Progress(progress))
-        head = run.fit_head()
-        frozen = run.test_logits(head.best)
-        tuned = run.unfreeze(head)
-        held_out = reports.HeldOut(
-            run.parts["test"], recordings.classes, frozen, run.test_logits(tuned)
-        )
-        name = name or f"{module.name}_finetuned"
-        content = run.report(name, held_out)
-        # One after the other they get their names, when both are complete. The module is first: it
-        # states its accuracy also without the report, which without the module is of nothing.
-        with (
-            atomic_directory(report_folder, overwrite) as report_draft,
-            atomic_directory(output, overwrite) as module_draft,
-        ):
-            reports.write(report_draft, content, held_out)
-            run.save(module_draft, name, tuned, content)
+    module, output, report_folder = check_paths(handle, output, report, overwrite)
+    stated, _ = stated_interface(module, interface or Interface())
+    run = _Run(module, stated, recordings, output, settings, Progress(progress))
+    head = run.fit_head()
+    frozen = run.test_logits(head.best)
+    tuned = run.unfreeze(head)
+    held_out = reports.HeldOut(
+        run.parts["test"], recordings.classes, frozen, run.test_logits(tuned)
+    )
+    name = name or f"{module.name}_finetuned"
+    content = run.report(name, held_out)
+    # One after the other they get their names, when both are complete. The module is first: it
+    # states its accuracy also without the report, which without the module is of nothing.
+    with (
+        atomic_directory(report_folder, overwrite) as report_draft,
+        atomic_directory(output, overwrite) as module_draft,
+    ):
+        reports.write(report_draft, content, held_out)
+        run.save(module_draft, name, tuned, content)
     text = reports.summary(content, held_out, output, report_folder)
     return Outcome(output, report_folder, content, text)
 
@@ -122,13 +121,12 @@ def check_paths(
     """
     output = Path(output)
     report = Path(f"{output}-report" if report is None else report)
-    with as_finetune_errors():
-        target, reported = (Path(os.path.realpath(path)) for path in (output, report))
-        if reported == target or target in reported.parents or reported in target.parents:
-            raise FinetuneError(f"--report={report} and --output={output} lie in each other")
-        check_destination(output, overwrite)
-        reports.check_destination(report, overwrite)
-        module = locate(handle)
+    target, reported = (Path(os.path.realpath(path)) for path in (output, report))
+    if reported == target or target in reported.parents or reported in target.parents:
+        raise FinetuneError(f"--report={report} and --output={output} lie in each other")
+    check_destination(output, overwrite)
+    reports.check_destination(report, overwrite)
+    module = locate(handle)
     if module.kind != "saved_model":
         what = "a Keras file" if module.kind == "keras" else "a Python function"
         raise FinetuneError(

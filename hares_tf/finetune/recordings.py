@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hares_tf.finetune.errors import FinetuneError, as_finetune_errors
-from hares_tf.recordings.folders import read_table
+from hares_tf.finetune.errors import FinetuneError
 from hares_tf.recordings.sound import Sound
 from hares_tf.recordings.sources import SUBFOLDER, Source, folder_source, readable, table_source
+from hares_tf.recordings.tables import read_table
 
 PARTS = ("train", "validation", "test")
 _SHOWN = 10
@@ -74,26 +74,25 @@ def read_recordings(
             label or with several, a split without training or test rows, or what the readers of
             folders and tables find wrong.
     """
-    with as_finetune_errors():
-        if labels == SUBFOLDER:
-            source = folder_source(audio, labels)
-            _check_folders(Path(audio), source.label_names)
-            sources = {"": source}
-        else:
-            conditions = [(column, tuple(values)) for column, values in where]
-            columns = (file_column, label_column)
-            wanted, parts = _survey(labels, *columns, split_column, conditions)
-            sources = {
-                part: table_source(
-                    audio,
-                    labels,
-                    file_column=file_column,
-                    label_column=label_column,
-                    where=conditions + ([(split_column, (part,))] if split_column else []),
-                )
-                for part in parts
-            }
-            _check_labels(labels, wanted, sources.values())
+    if labels == SUBFOLDER:
+        source = folder_source(audio, labels)
+        _check_folders(Path(audio), source.label_names)
+        sources = {"": source}
+    else:
+        conditions = [(column, tuple(values)) for column, values in where]
+        columns = (file_column, label_column)
+        wanted, parts = _survey(labels, *columns, split_column, conditions)
+        sources = {
+            part: table_source(
+                audio,
+                labels,
+                file_column=file_column,
+                label_column=label_column,
+                where=conditions + ([(split_column, (part,))] if split_column else []),
+            )
+            for part in parts
+        }
+        _check_labels(labels, wanted, sources.values())
     named = [
         (part, clip, _only_label(source, clip))
         for part, source in sources.items()

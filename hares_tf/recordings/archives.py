@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.audio import AudioError, load_audio
-from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.recordings.errors import RecordingsError
 from hares_tf.recordings.folders import audio_files
 from hares_tf.recordings.sound import FileSound, Sound, digest_of_unreadable
 from hares_tf.utils.files import DigestCache, cache_dir
@@ -116,7 +116,7 @@ def sounds_in(place: Path, ending: str | tuple[str, ...] = ".wav") -> dict[str, 
         ending: of the audio files, in lower case; or several.
 
     Raises:
-        EvaluationError: the archive is damaged, or is a large compressed tar.
+        RecordingsError: the archive is damaged, or is a large compressed tar.
     """
     if place.is_dir():
         return {name: FileSound(path) for name, path in audio_files(place, ending).items()}
@@ -136,15 +136,15 @@ def sounds_in(place: Path, ending: str | tuple[str, ...] = ".wav") -> dict[str, 
                 }
         elif name.endswith(_COMPRESSED_TAR):
             if os.path.getsize(archive) > _LARGEST_COMPRESSED_TAR:
-                raise EvaluationError(
+                raise RecordingsError(
                     f"{archive} is a large compressed archive, which cannot be read in place: "
                     "decompress it to a .tar (for example with gunzip), or unpack it"
                 )
             found = {m.removeprefix("./"): MemberSound(archive, m) for m in _tar_names(archive)}
         else:
-            raise EvaluationError(f"{place} is neither a folder nor one of {', '.join(ENDINGS)}")
+            raise RecordingsError(f"{place} is neither a folder nor one of {', '.join(ENDINGS)}")
     except _DAMAGE as error:
-        raise EvaluationError(
+        raise RecordingsError(
             f"{archive} is no readable archive ({error}); fetch it again"
         ) from error
     return {

@@ -3,19 +3,17 @@
 Here are folders and tables; `published_sources` knows HARES tasks and AudioSet's lists.
 """
 
-import contextlib
 import os
 import posixpath
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hares_tf.data.errors import DataError
-from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.recordings.archives import ENDINGS as ARCHIVE_ENDINGS
 from hares_tf.recordings.archives import sounds_in
-from hares_tf.recordings.folders import read_table
+from hares_tf.recordings.errors import RecordingsError
 from hares_tf.recordings.sound import FileSound, Sound
+from hares_tf.recordings.tables import read_table
 
 # What libsndfile reads under its usual endings. The last row it does not: people have such files,
 # which must be listed as rejected rather than overlooked.
@@ -65,15 +63,6 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-@contextlib.contextmanager
-def as_data_errors() -> Iterator[None]:
-    """Lets what the readers of tasks and tables say be said by this package."""
-    try:
-        yield
-    except EvaluationError as error:
-        raise DataError(str(error)) from error
-
-
 def readable(text: str) -> str:
     """`text` as valid UTF-8: names on disk may be any bytes."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
@@ -90,21 +79,21 @@ def folder_source(
         labels: None, or "subfolder": the first folder in a file's path is its label.
 
     Raises:
-        DataError: no such folder, one inside another, labels from several folders, or no audio.
+        RecordingsError: there is no such folder, one lies inside another, labels are wanted from
+            several folders, or there is no audio.
     """
     if isinstance(folders, str | os.PathLike):
         folders = [folders]
     places = [_place(folder) for folder in folders]
     if labels is not None and len(places) > 1:
-        raise DataError("labels go with one folder of audio, not with several")
+        raise RecordingsError("labels go with one folder of audio, not with several")
     found: dict[str, Sound] = {}
     for place, prefix in zip(places, _prefixes(places), strict=True):
-        with as_data_errors():
-            sounds = sounds_in(place, AUDIO_ENDINGS)
+        sounds = sounds_in(place, AUDIO_ENDINGS)
         found |= {readable(prefix + name): sound for name, sound in sounds.items()}
     where = ", ".join(map(str, places))
     if not found:
-        raise DataError(
+        raise RecordingsError(
             f"{where} holds no audio files ({', '.join(AUDIO_ENDINGS[:7])} ...); check the path"
         )
     description = {"kind": "folder", "folders": [place.name for place in places], "labels": labels}
@@ -114,7 +103,7 @@ def folder_source(
     bare = [name for name in found if "/" not in name]
     names = sorted({name.partition("/")[0] for name in found if "/" in name})
     if not names:
-        raise DataError(f"{where} has no folders with audio in them, so none can be a label")
+        raise RecordingsError(f"{where} has no folders with audio in them, so none can be a label")
     number = {name: index for index, name in enumerate(names)}
     return Source(
         where,
@@ -147,8 +136,8 @@ def table_source(
         where: (column, values): a row is taken if its cell is one of the values, for all of them.
 
     Raises:
-        DataError: what is wrong in the table, with the line, such as a path that leads out of the
-            folder; or no row is taken.
+        RecordingsError: a mistake in the table, with its line, such as a path that leads out of
+            the folder; or no row is selected.
     """
     place, table = _place(folder), Path(table)
     columns = [file_column, *filter(None, [label_column]), *(column for column, _ in where)]
@@ -157,31 +146,30 @@ def table_source(
     labels: dict[str, list[str]] = {}
     rejected: list[tuple[str, str]] = []
     seen: dict[str, set[str]] = {column: set() for column, _ in where}
-    with as_data_errors():
-        find = _finder(place)
-        for number, row in read_table(table, dict.fromkeys(columns)):
-            for column, _ in where:
-                seen[column].add(row[column].strip())
-            if not all(row[column].strip() in values for column, values in where):
-                continue
-            at = f"{table}, line {number}"
-            path = _inside(place, row[file_column].strip(), at)
-            name = readable(path)
-            if name in line_of:
-                raise DataError(
-                    f"{at}: {name} is listed already in line {line_of[name]}; a recording has one "
-                    "row, with its labels separated by ';'"
-                )
-            line_of[name] = number
-            sound = find(path)
-            if sound is None:
-                rejected.append((name, ABSENT))
-                continue
-            sounds[name] = sound
-            cell = row[label_column] if label_column else ""
-            if "\n" in cell:
-                raise DataError(f"{at}: a label goes over several lines; is a quote not closed?")
-            labels[name] = [label.strip() for label in cell.split(";") if label.strip()]
+    find = _finder(place)
+    for number, row in read_table(table, dict.fromkeys(columns)):
+        for column, _ in where:
+            seen[column].add(row[column].strip())
+        if not all(row[column].strip() in values for column, values in where):
+            continue
+        at = f"{table}, line {number}"
+        path = _inside(place, row[file_column].strip(), at)
+        name = readable(path)
+        if name in line_of:
+            raise RecordingsError(
+                f"{at}: {name} is listed already in line {line_of[name]}; a recording has one "
+                "row, with its labels separated by ';'"
+            )
+        line_of[name] = number
+        sound = find(path)
+        if sound is None:
+            rejected.append((name, ABSENT))
+            continue
+        sounds[name] = sound
+        cell = row[label_column] if label_column else ""
+        if "\n" in cell:
+            raise RecordingsError(f"{at}: a label goes over several lines; is a quote not closed?")
+        labels[name] = [label.strip() for label in cell.split(";") if label.strip()]
     _check_taken(table, line_of, seen, where)
     names = tuple(sorted({label for some in labels.values() for label in some}))
     number_of = {name: index for index, name in enumerate(names)}
@@ -204,9 +192,9 @@ def _place(path: str | os.PathLike) -> Path:
     """An existing folder or archive, absolute."""
     place = Path(os.path.abspath(path))
     if not place.exists():
-        raise DataError(f"{path}: there is no such folder")
+        raise RecordingsError(f"{path}: there is no such folder")
     if not place.is_dir() and not place.name.lower().endswith(ARCHIVE_ENDINGS):
-        raise DataError(
+        raise RecordingsError(
             f"{path} is neither a folder nor an archive ({', '.join(ARCHIVE_ENDINGS)}); give the "
             "folder that holds the audio"
         )
@@ -220,7 +208,7 @@ def _prefixes(places: Sequence[Path]) -> list[str]:
     for one in places:
         for other in places:
             if one is not other and other.is_relative_to(one):
-                raise DataError(
+                raise RecordingsError(
                     f"{other} lies in {one} or is given twice: its clips would be there twice"
                 )
     for parts in range(1, max(len(place.parts) for place in places) + 1):
@@ -245,14 +233,14 @@ def _finder(place: Path) -> Callable[[str], Sound | None]:
 def _inside(place: Path, name: str, at: str) -> str:
     """A listed path relative to the folder, without `..`; links in the folder lead anywhere."""
     if not name:
-        raise DataError(f"{at}: no file is named")
+        raise RecordingsError(f"{at}: no file is named")
     if "\0" in name:
-        raise DataError(f"{at}: {name!r} is no path")
+        raise RecordingsError(f"{at}: {name!r} is no path")
     if os.path.isabs(name):
         name = os.path.relpath(name, place)
     name = posixpath.normpath(name)
     if name == "." or name.split("/")[0] == "..":
-        raise DataError(f"{at}: {name} leads out of the folder {place}")
+        raise RecordingsError(f"{at}: {name} leads out of the folder {place}")
     return name
 
 
@@ -268,10 +256,10 @@ def _check_taken(
             if value not in seen[column]:
                 there = sorted(seen[column])
                 more = " ..." * (len(there) > _SHOWN)
-                raise DataError(
+                raise RecordingsError(
                     f"{table}: no row has {value!r} in the column {column!r}; there are: "
                     f"{', '.join(there[:_SHOWN]) or 'none'}{more}"
                 )
     if not taken:
         reason = "fulfils all conditions at once" if where else "is there"
-        raise DataError(f"{table}: no row {reason}")
+        raise RecordingsError(f"{table}: no row {reason}")

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.audio import AudioError
-from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.recordings.errors import RecordingsError
 
 # The fields of tf.train.Feature: what kind of values it holds.
 BYTES, FLOATS, INTEGERS = 1, 2, 3
@@ -140,7 +140,7 @@ def _opened(path: str, mtime: int, size: int):
     try:
         from array_record.python import array_record_module
     except ImportError as error:
-        raise EvaluationError(
+        raise RecordingsError(
             f"{path} needs the package array_record ({error}): pip install array_record, or "
             "prepare the data set as tfrecord"
         ) from error
@@ -152,7 +152,7 @@ def records(path: Path) -> Iterator[tuple[int, bytes | mmap.mmap, int, int]]:
     are the record's, in a TFRecord file all of the file's.
 
     Raises:
-        EvaluationError: a format that cannot be read at random.
+        RecordingsError: a format that cannot be read at random.
         OSError, RuntimeError, ValueError: a damaged file.
     """
     if ".array_record" in path.name:
@@ -171,7 +171,7 @@ def records(path: Path) -> Iterator[tuple[int, bytes | mmap.mmap, int, int]]:
                     raise ValueError("it ends within a record")
                 yield -1, data, start, start + length
     else:
-        raise EvaluationError(
+        raise RecordingsError(
             f"{path.name} cannot be read at random, only .tfrecord and .array_record files can: "
             "prepare the data set in one of these formats"
         )

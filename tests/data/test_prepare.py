@@ -16,11 +16,11 @@ import tensorflow as tf
 
 from hares_tf.commands import prepare as command
 from hares_tf.data import sidecar
-from hares_tf.data.errors import DataError
 from hares_tf.data.prepare import prepare
 from hares_tf.data.published_sources import task_source
 from hares_tf.data.shard_writer import Settings, _pieces
 from hares_tf.recordings.sources import folder_source, table_source
+from hares_tf.utils.errors import HaresError
 
 RATE = 16_000
 
@@ -256,23 +256,23 @@ def test_labels_from_a_table(listed):
 )
 def test_listed_paths_stay_in_the_folder(listed, row, message):
     write_table(listed / "bad.csv", [("file", "label"), row])
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(HaresError, match=message):
         table_source(listed / "audio", listed / "bad.csv")
 
 
 def test_tables_that_cannot_be_meant(listed):
     audio, table = listed / "audio", listed / "table.csv"
     columns = {"file_column": "name", "label_column": "what"}
-    with pytest.raises(DataError, match="no column 'file'; its columns are: name, what"):
+    with pytest.raises(HaresError, match="no column 'file'; its columns are: name, what"):
         table_source(audio, table)
-    with pytest.raises(DataError, match=r"no row has 'training' in .*'split'.*test, train"):
+    with pytest.raises(HaresError, match=r"no row has 'training' in .*'split'.*test, train"):
         table_source(audio, table, where=[("split", ("training",))], **columns)
-    with pytest.raises(DataError, match="no row fulfils all conditions"):
+    with pytest.raises(HaresError, match="no row fulfils all conditions"):
         table_source(audio, table, where=[("split", ("test",)), ("fold", ("2",))], **columns)
     write_table(listed / "twice.csv", [("file", "label"), ("1.wav", "a"), ("./1.wav", "b")])
-    with pytest.raises(DataError, match=r"line 3: 1\.wav is listed already in line 2"):
+    with pytest.raises(HaresError, match=r"line 3: 1\.wav is listed already in line 2"):
         table_source(audio, listed / "twice.csv")
-    with pytest.raises(DataError, match=r"cannot read .*none\.csv"):
+    with pytest.raises(HaresError, match=r"Cannot read .*none\.csv"):
         table_source(audio, listed / "none.csv")
 
 
@@ -287,9 +287,9 @@ def test_several_folders_and_archives(tmp_path):
     name = tmp_path.name
     assert clips.keys() == {"x/wav/1.wav", "y/wav/1.wav", f"{name}/z.zip/in/1.wav"}
     np.testing.assert_array_equal(clips["x/wav/1.wav"][0], clips[f"{name}/z.zip/in/1.wav"][0])
-    with pytest.raises(DataError, match=r"lies in .* or is given twice"):
+    with pytest.raises(HaresError, match=r"lies in .* or is given twice"):
         folder_source([tmp_path / "x", tmp_path / "x/wav"])
-    with pytest.raises(DataError, match="several"):
+    with pytest.raises(HaresError, match="several"):
         folder_source([tmp_path / "x", tmp_path / "y"], "subfolder")
 
 
@@ -322,7 +322,7 @@ def test_a_task_gives_its_train_clips_alone(tmp_path):
     slots = task_source(_task(tmp_path, "slots", label='["label", "action"]'))
     assert slots.label_names == ("label=a", "label=b", "action=off", "action=on")
     assert [clip.labels for clip in slots.clips] == [(0, 3), (1, 3), (0, 2), (1, 2)]
-    with pytest.raises(DataError, match="no folds"):
+    with pytest.raises(HaresError, match="no folds"):
         task_source(_task(tmp_path), folds=["1"])
     assert run(f"--task={_task(tmp_path)}", f"--output={tmp_path / 'clips'}") == 0
     assert stored(tmp_path / "clips").keys() == clips.keys()
@@ -344,11 +344,11 @@ def test_a_task_with_folds_keeps_one_for_testing(tmp_path):
         (["1", "2", "3"], "leave out at least one"),
         (["1", "9"], "no fold '9'"),
     ):
-        with pytest.raises(DataError, match=message):
+        with pytest.raises(HaresError, match=message):
             task_source(task, folds=folds)
     assert run(f"--task={task}", "--where=fold=1", f"--output={tmp_path / 'clips'}") == 0
     assert stored(tmp_path / "clips").keys() == {"0.wav", "1.wav"}
-    with pytest.raises(DataError, match="names 12 tasks"):
+    with pytest.raises(HaresError, match="names 12 tasks"):
         task_source("hares")
 
 

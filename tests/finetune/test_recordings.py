@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.finetune import FinetuneError, read_recordings
+from hares_tf.finetune import read_recordings
 from hares_tf.finetune.clips import decode, n_tiles, window_batches
+from hares_tf.utils.errors import HaresError
 from hares_tf.utils.progress import Progress
 
 RATE = 8000
@@ -93,23 +94,23 @@ def test_a_table_names_classes_rows_and_parts(animals):
     ],
 )
 def test_a_table_that_cannot_be_meant(animals, text, options, words):
-    with pytest.raises(FinetuneError) as raised:
+    with pytest.raises(HaresError) as raised:
         read_recordings(animals, table(animals, text), **options)
     for word in words:
         assert word in str(raised.value)
 
 
 def test_folders_that_cannot_be_meant(animals, tmp_path):
-    with pytest.raises(FinetuneError, match="no such folder"):
+    with pytest.raises(HaresError, match="no such folder"):
         read_recordings(tmp_path / "absent")
-    with pytest.raises(FinetuneError, match="none can be a label"):
+    with pytest.raises(HaresError, match="none can be a label"):
         read_recordings(animals / "cat")
     (animals / "cow").mkdir()
     (animals / "cow" / "notes.txt").write_text("moo")
-    with pytest.raises(FinetuneError, match="folder 'cow'"):
+    with pytest.raises(HaresError, match="folder 'cow'"):
         read_recordings(animals)
     write(tmp_path / "one" / "cat" / "0.wav")
-    with pytest.raises(FinetuneError, match="only one class"):
+    with pytest.raises(HaresError, match="only one class"):
         read_recordings(tmp_path / "one")
 
 
@@ -143,11 +144,11 @@ def test_unreadable_recordings_are_listed(animals, tmp_path):
     assert len(clips) == 6
     assert [(id, "decoded" in reason) for id, reason in rejected] == [("dog/3.wav", True)]
     write(animals / "dog" / "2.wav", broken=True)
-    with pytest.raises(FinetuneError, match=r"'dog' has 2 usable .* of 4 .*decoded.* 3 are"):
+    with pytest.raises(HaresError, match=r"'dog' has 2 usable .* of 4 .*decoded.* 3 are"):
         decoded(read_recordings(animals), tmp_path)
     for number in range(2):
         write(animals / "dog" / f"{number}.wav", broken=True)
-    with pytest.raises(FinetuneError, match="none of the 4 recordings of the class 'dog'"):
+    with pytest.raises(HaresError, match="none of the 4 recordings of the class 'dog'"):
         decoded(read_recordings(animals), tmp_path)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from hares_tf.commands.evaluate import main
 
-ENCODER = '''
+ENCODER = """
 import torch
 
 network = torch.jit.load("encoder.pt").eval()
@@ -26,7 +26,7 @@ def embed(batch):
 
 embed.sample_rate = 16000
 embed.fingerprint = "encoder.pt"
-'''
+"""
 SAVE = """
 import torch
 

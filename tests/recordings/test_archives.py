@@ -9,10 +9,10 @@ import pytest
 import soundfile
 
 from hares_tf.audio import AudioError
-from hares_tf.evaluation import EvaluationError
 from hares_tf.recordings import archives
 from hares_tf.recordings.archives import sounds_in
 from hares_tf.recordings.sound import FileSound, Stretch
+from hares_tf.utils.errors import HaresError
 
 
 @pytest.fixture
@@ -65,14 +65,14 @@ def test_a_small_compressed_archive_is_listed_once(folder, monkeypatch):
 
 def test_large_compressed_archives_are_refused_with_the_way_out(folder, monkeypatch):
     monkeypatch.setattr(archives, "_LARGEST_COMPRESSED_TAR", 100)
-    with pytest.raises(EvaluationError, match="gunzip"):
+    with pytest.raises(HaresError, match="gunzip"):
         sounds_in(_pack(folder, "tgz"))
 
 
 def test_an_archive_that_unpacks_to_too_much_is_refused(folder, monkeypatch):
     archive = _pack(folder, "tgz")
     monkeypatch.setattr(archives, "_LARGEST_UNPACKED_TAR", 1000)
-    with pytest.raises(EvaluationError, match="unpacks to more"):
+    with pytest.raises(HaresError, match="unpacks to more"):
         sounds_in(archive)
 
 
@@ -93,7 +93,7 @@ def test_a_stretch_behind_the_end_is_an_audio_error(folder):
 def test_damaged_archives_are_named(folder, kind):
     archive = _pack(folder, kind)
     archive.write_bytes(archive.read_bytes()[:100])
-    with pytest.raises(EvaluationError, match=f"set.{kind}"):
+    with pytest.raises(HaresError, match=f"set.{kind}"):
         sounds_in(archive)
 
 

@@ -34,11 +34,13 @@ from hares_tf.evaluation.tasks.declaration import (
     Task,
     Windows,
 )
+from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.evaluation.tasks.user_splits import AUDIO_ENDINGS, stem
 from hares_tf.recordings.archives import sounds_in
-from hares_tf.recordings.folders import audio_files, find, read_table
+from hares_tf.recordings.folders import audio_files
 from hares_tf.recordings.sound import Sound
+from hares_tf.recordings.tables import read_table
 
 _URL = "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv"
 DATASET = Dataset(

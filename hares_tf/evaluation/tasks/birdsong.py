@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Dataset, Manifest, Places, Task, Windows
+from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.evaluation.tasks.user_splits import (
     put_together,
@@ -23,7 +24,8 @@ from hares_tf.evaluation.tasks.user_splits import (
     split_as_paper,
     stem,
 )
-from hares_tf.recordings.folders import audio_files, find, read_table
+from hares_tf.recordings.folders import audio_files
+from hares_tf.recordings.tables import read_table
 
 DATASET = Dataset(
     name="Birdsong (DCASE 2018 task 3, development sets)",

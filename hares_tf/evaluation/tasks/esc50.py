@@ -8,18 +8,17 @@ Traps: clips cut from one recording are always in one fold, so only the publishe
 fold, the one at its end its class; both are taken from the table, not from the name.
 """
 
-import csv
-import io
 from collections.abc import Iterator
 from pathlib import Path
 
 from hares_tf.audio import AudioError
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Dataset, Manifest, Places, Task, Windows
+from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.evaluation.tasks.user_splits import put_together
 from hares_tf.recordings.archives import sounds_in
-from hares_tf.recordings.folders import find, read_table
+from hares_tf.recordings.tables import read_table
 
 DATASET = Dataset(
     name="ESC-50",
@@ -78,25 +77,22 @@ def _place(places: Places) -> Path:
 
 def _rows(place: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """(where, row) of the table, from the folder or from inside the archive."""
-    if place.is_dir():
-        for number, row in read_table(place / TABLE, _COLUMNS):
-            yield f"{place / TABLE}, row {number}", row
-        return
+    where, content = str(place / TABLE), None
+    if not place.is_dir():
+        where, content = _table_in(place)
+    for number, row in read_table(where, _COLUMNS, content=content):
+        yield f"{where}, row {number}", row
+
+
+def _table_in(place: Path) -> tuple[str, bytes]:
+    """Returns the name and the content of the table in an archive."""
     tables = [m for name, m in sounds_in(place, ".csv").items() if f"/{name}".endswith(f"/{TABLE}")]
     if len(tables) != 1:
         raise EvaluationError(f"{place} has {len(tables)} tables {TABLE}, not one; fetch it again")
-    where = tables[0].where
     try:
-        reader = csv.DictReader(io.StringIO(tables[0].read().decode("utf-8-sig"), newline=""))
-        absent = [name for name in _COLUMNS if name not in (reader.fieldnames or [])]
-        if absent:
-            raise EvaluationError(f"{where} has no column {absent[0]!r}")
-        for row in reader:
-            if any(row[name] is None for name in _COLUMNS):
-                raise EvaluationError(f"{where}, row {reader.line_num}: a cell is missing")
-            yield f"{where}, row {reader.line_num}", row
-    except (AudioError, UnicodeDecodeError, csv.Error) as error:
-        raise EvaluationError(f"{where} is not a UTF-8 table: {error}") from error
+        return tables[0].where, tables[0].read()
+    except AudioError as error:
+        raise EvaluationError(str(error)) from error
 
 
 TASKS = (

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Clip, Dataset, Manifest, Places, Task, Windows
+from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.recordings.archives import sounds_in
-from hares_tf.recordings.folders import find, read_table
+from hares_tf.recordings.tables import read_table
 
 SLOTS = {
     "action": ("activate", "bring", "change language", "deactivate", "decrease", "increase"),

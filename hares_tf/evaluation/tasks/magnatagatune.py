@@ -22,10 +22,11 @@ from hares_tf.evaluation.tasks.declaration import (
     Task,
     Windows,
 )
+from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.recordings.archives import sounds_in
-from hares_tf.recordings.folders import find, read_table
 from hares_tf.recordings.sound import Sound
+from hares_tf.recordings.tables import read_table
 
 # In the order of musicnn-training's output_labels_mtt.txt: by falling frequency.
 TAGS = (

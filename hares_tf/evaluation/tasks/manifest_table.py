@@ -1,6 +1,5 @@
 """The CSV manifests of tasks that users write: one row per recording."""
 
-import csv
 import os
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import SPLITS, Clip, Manifest, Places
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.recordings.sound import FileSound
+from hares_tf.recordings.tables import read_table
 
 
 def read_manifest_table(
@@ -31,7 +31,7 @@ def read_manifest_table(
     row_of: dict[str, int] = {}
     part_of: dict[str, str] = {}
     n_excluded = 0
-    for number, row in _read_rows(path, columns):
+    for number, row in read_table(path, _columns(columns)):
         where = f"{path}, row {number}"
         file, part = row[columns["file"]], row[columns["fold" if folds else "split"]]
         if not file:
@@ -86,40 +86,10 @@ def _label_space(clips: list[Clip], columns: dict, kind: str) -> Labels:
     )
 
 
-def _read_rows(path: Path, columns: dict) -> list[tuple[int, dict[str, str]]]:
-    """(line number, cells by column name) of every row; only the columns that matter."""
-    wanted = [
-        (key, name)
-        for key, value in columns.items()
-        for name in (value if isinstance(value, list) else [value])
-    ]
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            header = next(reader, [])
-            for key, column in wanted:
-                if header.count(column) != 1:
-                    problem = "there is no" if column not in header else "there is more than one"
-                    raise EvaluationError(
-                        f"{path}, row 1: {problem} column {column!r} (for {key}); "
-                        f"the columns are: {', '.join(header) or 'none'}"
-                    )
-            place = {column: header.index(column) for _, column in wanted}
-            rows = []
-            for cells in reader:
-                if not any(cells):
-                    continue
-                if len(cells) != len(header):
-                    raise EvaluationError(
-                        f"{path}, row {reader.line_num}: {len(cells)} cells, but the header has "
-                        f"{len(header)} columns (a comma inside a name must be quoted)"
-                    )
-                rows.append((reader.line_num, {k: cells[i].strip() for k, i in place.items()}))
-            return rows
-    except OSError as error:
-        raise EvaluationError(f"cannot read the manifest {path} ({error.strerror})") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise EvaluationError(f"the manifest {path} is not a UTF-8 CSV file: {error}") from error
+def _columns(columns: dict) -> list[str]:
+    """Returns the names of all columns that the manifest needs."""
+    values = (value if isinstance(value, list) else [value] for value in columns.values())
+    return [name for names in values for name in names]
 
 
 def _inside(root: Path, path: Path, where: str) -> Path:

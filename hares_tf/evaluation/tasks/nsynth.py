@@ -24,9 +24,9 @@ from hares_tf.evaluation.tasks.declaration import (
     Task,
     Windows,
 )
+from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.recordings.archives import MemberSound, sounds_in
-from hares_tf.recordings.folders import find
 from hares_tf.recordings.sound import Sound
 
 # The order of the data set's own numbers.

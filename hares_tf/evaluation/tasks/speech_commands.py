@@ -33,6 +33,7 @@ from hares_tf.evaluation.tasks.declaration import (
     Task,
     Windows,
 )
+from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.evaluation.tasks.speech_commands_release import (
     NOISE,
@@ -43,7 +44,6 @@ from hares_tf.evaluation.tasks.speech_commands_release import (
     read_release,
 )
 from hares_tf.recordings.archives import sounds_in
-from hares_tf.recordings.folders import find
 from hares_tf.recordings.sound import Sound, Stretch
 
 COMMANDS = ("down", "go", "left", "no", "off", "on", "right", "stop", "up", "yes")

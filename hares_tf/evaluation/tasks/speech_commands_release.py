@@ -11,8 +11,8 @@ from pathlib import Path
 from hares_tf.audio import AudioError
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Clip, Dataset, Places
+from hares_tf.evaluation.tasks.finding import find
 from hares_tf.recordings.archives import MemberSound, sounds_in
-from hares_tf.recordings.folders import find
 from hares_tf.recordings.sound import Sound
 
 # fmt: off

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Dataset, Manifest, Places, Task, Windows
+from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.evaluation.tasks.user_splits import (
     put_together,
@@ -23,8 +24,8 @@ from hares_tf.evaluation.tasks.user_splits import (
     split_as_paper,
     stem,
 )
-from hares_tf.recordings.folders import find, read_lines, read_table
 from hares_tf.recordings.sound import Sound
+from hares_tf.recordings.tables import read_lines, read_table
 
 FOLDER = "TUT-urban-acoustic-scenes-2018-development"
 DATASET = Dataset(

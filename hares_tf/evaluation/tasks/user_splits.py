@@ -18,8 +18,9 @@ from hares_tf.evaluation.errors import DataAbsentError, EvaluationError
 from hares_tf.evaluation.tasks.declaration import SPLITS, Clip, Manifest, Places
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.recordings.archives import sounds_in
-from hares_tf.recordings.folders import audio_files, read_table
+from hares_tf.recordings.folders import audio_files
 from hares_tf.recordings.sound import Sound
+from hares_tf.recordings.tables import read_table
 
 # What libsndfile reads and what recordings are passed on as.
 AUDIO_ENDINGS = (".wav", ".flac", ".ogg", ".mp3")

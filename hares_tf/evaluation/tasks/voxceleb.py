@@ -16,10 +16,11 @@ from pathlib import Path
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks import prepared_tfds
 from hares_tf.evaluation.tasks.declaration import Clip, Dataset, Manifest, Places, Task, Windows
+from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.recordings.archives import sounds_in
-from hares_tf.recordings.folders import find, read_lines
 from hares_tf.recordings.sound import Sound
+from hares_tf.recordings.tables import read_lines
 
 SPEAKERS = tuple(f"id{number}" for number in range(10_001, 11_252))
 # Those in vox1_test_wav.zip; all others are in vox1_dev_wav.zip.

@@ -27,10 +27,12 @@ import numpy as np
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks import prepared_tfds
 from hares_tf.evaluation.tasks.declaration import Clip, Dataset, Manifest, Places, Task, Windows
+from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.recordings.archives import sounds_in
-from hares_tf.recordings.folders import find, read_lines
+from hares_tf.recordings.errors import RecordingsError
 from hares_tf.recordings.sound import Sound
+from hares_tf.recordings.tables import read_lines
 from hares_tf.utils.files import sha256_file
 
 LANGUAGES = ("de", "en", "es", "fr", "it", "ru")
@@ -198,7 +200,7 @@ def _content(archive: _Archive, paths: list[str]) -> _Content:
     for path in sorted(paths, key=rank):
         try:
             found = sounds_in(Path(path))
-        except EvaluationError as error:
+        except RecordingsError as error:
             problem = problem or str(error)
             continue
         sounds = {

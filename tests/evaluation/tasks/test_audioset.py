@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks import audioset
 from hares_tf.evaluation.tasks.declaration import Places, Schedule
+from hares_tf.utils.errors import HaresError
 
 TASK = audioset.TASKS[0]
 HEADER = "# Segments csv created for a test\n# num_ytids=2\n# YTID, start, end, positive_labels\n"
@@ -218,7 +218,7 @@ def replace_in(path, old, new):
 )
 def test_malformed_lists(copy, old, new, message):
     replace_in(copy / "audioset/eval_segments.csv", old, new)
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(HaresError, match=message):
         read(copy)
 
 
@@ -226,21 +226,21 @@ def test_table_of_tags_must_be_whole_and_in_order(copy):
     path = copy / "audioset/class_labels_indices.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
-    with pytest.raises(EvaluationError, match="526 tags, not 527"):
+    with pytest.raises(HaresError, match="526 tags, not 527"):
         read(copy)
     path.write_text("".join([lines[0], lines[2], lines[1], *lines[3:]]))
-    with pytest.raises(EvaluationError, match="row 2: index '1', where 0 is due"):
+    with pytest.raises(HaresError, match="row 2: index '1', where 0 is due"):
         read(copy)
 
 
 def test_absent_data(copy):
-    with pytest.raises(EvaluationError, match=r"class_labels_indices\.csv.*\n1\. Fetch the lists"):
+    with pytest.raises(HaresError, match=r"class_labels_indices\.csv.*\n1\. Fetch the lists"):
         read(copy / "elsewhere")
-    with pytest.raises(EvaluationError, match="--data_dir"):
+    with pytest.raises(HaresError, match="--data_dir"):
         TASK.read(Places())
     for path in copy.rglob("*.wav"):
         path.unlink()
-    with pytest.raises(EvaluationError, match=f"none of the 5 listed clips, such as {DASH}.wav"):
+    with pytest.raises(HaresError, match=f"none of the 5 listed clips, such as {DASH}.wav"):
         read(copy)
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks import birdsong
 from hares_tf.evaluation.tasks.declaration import Places
+from hares_tf.utils.errors import HaresError
 
 TASK, OFFICIAL = birdsong.TASKS
 # Data set -> {clip: hasbird}.
@@ -77,7 +77,7 @@ def test_sizes_are_the_challenges(shared_dir):
 
 
 def test_without_the_papers_split_it_refuses_and_says_why(copy):
-    with pytest.raises(EvaluationError) as caught:
+    with pytest.raises(HaresError) as caught:
         read(copy, TASK)
     message = str(caught.value)
     for part in (
@@ -180,7 +180,7 @@ def test_the_older_table_does_not_stand_in_the_way(copy):
     assert found == CLIPS["ff1010bird"]
     path = copy / "birdsong" / TABLES["ff1010bird"]
     path.rename(path.with_name("new_ff1010bird.csv"))
-    with pytest.raises(EvaluationError, match="2 tables that may be the labels of ff1010bird"):
+    with pytest.raises(HaresError, match="2 tables that may be the labels of ff1010bird"):
         read(copy)
 
 
@@ -210,17 +210,17 @@ def test_malformed_tables(copy, old, new, message):
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(HaresError, match=message):
         read(copy)
 
 
 def test_absent_data(copy):
-    with pytest.raises(EvaluationError, match=r"was not found(.|\n)*bird-audio-detection"):
+    with pytest.raises(HaresError, match=r"was not found(.|\n)*bird-audio-detection"):
         read(copy / "elsewhere")
     for path in copy.rglob("*.wav"):
         path.unlink()
-    with pytest.raises(EvaluationError, match="none of the 5 listed recordings, such as '64486'"):
+    with pytest.raises(HaresError, match="none of the 5 listed recordings, such as '64486'"):
         read(copy)
     (copy / "birdsong" / TABLES["BirdVox-DCASE-20k"]).unlink()
-    with pytest.raises(EvaluationError, match="lacks the labels of BirdVox-DCASE-20k"):
+    with pytest.raises(HaresError, match="lacks the labels of BirdVox-DCASE-20k"):
         read(copy)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Places
 from hares_tf.evaluation.tasks.fluent_speech_commands import SLOTS, TASKS
+from hares_tf.utils.errors import HaresError
 
 (TASK,) = TASKS
 HEADER = ",path,speakerId,transcription,action,object,location\n"
@@ -80,29 +80,29 @@ def test_a_listed_path_cannot_leave_the_folder(root, tmp_path):
     ("header", "row", "message"),
     [
         (HEADER, "0,a.wav,CC,x,bring,trousers,none", r"row 2: the object 'trousers' is not one"),
-        (HEADER, "0,a.wav,CC,x,bring,socks", r"row 2: a cell is missing"),
+        (HEADER, "0,a.wav,CC,x,bring,socks", r"row 2: [16] cells"),
         (HEADER, "0,wavs/speakers/AA/1.wav,C,x,bring,socks,none", "listed already .*train_data"),
         ("path,action,object\n", "a,b,c", "no column 'location'"),
     ],
 )
 def test_malformed_tables_are_refused(root, tmp_path, header, row, message):
     (root / "data/test_data.csv").write_text(header + row + "\n")
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(HaresError, match=message):
         TASK.read(Places(tmp_path))
 
 
 def test_absent_parts_are_named(root, tmp_path):
     (root / "data/valid_data.csv").rename(tmp_path / "valid_data.csv")
-    with pytest.raises(EvaluationError, match=r"cannot read .*valid_data\.csv"):
+    with pytest.raises(HaresError, match=r"Cannot read .*valid_data\.csv"):
         TASK.read(Places(tmp_path))
     (tmp_path / "valid_data.csv").rename(root / "data/valid_data.csv")
     (root / "wavs").rename(root / "sounds")
-    with pytest.raises(EvaluationError, match="no folder wavs"):
+    with pytest.raises(HaresError, match="no folder wavs"):
         TASK.read(Places(tmp_path))
     (root / "wavs").mkdir()
-    with pytest.raises(EvaluationError, match="none of the 4 listed recordings"):
+    with pytest.raises(HaresError, match="none of the 4 listed recordings"):
         TASK.read(Places(tmp_path))
-    with pytest.raises(EvaluationError, match=r"fluent\.ai"):
+    with pytest.raises(HaresError, match=r"fluent\.ai"):
         TASK.read(Places(tmp_path / "nothing"))
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Places
 from hares_tf.evaluation.tasks.magnatagatune import DATASET, TAGS, TASKS
+from hares_tf.utils.errors import HaresError
 
 (TASK,) = TASKS
 # A tag of the published table that is not among the 50, written before and after them.
@@ -129,7 +129,7 @@ def test_absent_clips_are_named(tree, tmp_path):
 )
 def test_malformed_rows(tree, tmp_path, row, message):
     write_table(tree / "annotations_final.csv", [*ROWS, row])
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(HaresError, match=message):
         read(tmp_path)
 
 
@@ -142,26 +142,26 @@ def test_paths_that_lead_elsewhere_are_missing(tree, tmp_path):
 def test_a_value_that_is_no_flag(tree, tmp_path):
     table = tree / "annotations_final.csv"
     table.write_text(table.read_text().replace('"1"', '"yes"', 1))
-    with pytest.raises(EvaluationError, match=r"row 2.*'classical' is 'yes'"):
+    with pytest.raises(HaresError, match=r"row 2.*'classical' is 'yes'"):
         read(tmp_path)
 
 
 def test_a_comma_separated_table(tree, tmp_path):
     table = tree / "annotations_final.csv"
     table.write_text(table.read_text().replace("\t", ","))
-    with pytest.raises(EvaluationError, match="no column 'clip_id'"):
+    with pytest.raises(HaresError, match="no column 'clip_id'"):
         read(tmp_path)
 
 
 def test_absent_data(tmp_path):
-    with pytest.raises(EvaluationError, match=r"annotations_final\.csv"):
+    with pytest.raises(HaresError, match=r"annotations_final\.csv"):
         read(tmp_path)
     (tmp_path / "annotations_final.csv").touch()
-    with pytest.raises(EvaluationError, match=r"(?s)no mp3 or mp3\.zip.*cat mp3\.zip\.001"):
+    with pytest.raises(HaresError, match=r"(?s)no mp3 or mp3\.zip.*cat mp3\.zip\.001"):
         read(tmp_path)
     write_table(tmp_path / "annotations_final.csv", ROWS)
     (tmp_path / "mp3").mkdir()
-    with pytest.raises(EvaluationError, match="none of the 6 clips"):
+    with pytest.raises(HaresError, match="none of the 6 clips"):
         read(tmp_path)
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Places
 from hares_tf.evaluation.tasks.nsynth import TASKS
+from hares_tf.utils.errors import HaresError
 
 INSTRUMENT, PITCH = TASKS
 # Not in the order of their names, as in the published lists.
@@ -118,7 +118,7 @@ def test_folder_tar_and_compressed_tar_side_by_side(tree, tmp_path):
 def test_a_large_compressed_tar_is_refused(tree, tmp_path, monkeypatch):
     pack(tree, "train", "w:gz")
     monkeypatch.setattr("hares_tf.recordings.archives._LARGEST_COMPRESSED_TAR", 10)
-    with pytest.raises(EvaluationError, match="gunzip"):
+    with pytest.raises(HaresError, match="gunzip"):
         INSTRUMENT.read(Places(tmp_path))
 
 
@@ -155,7 +155,7 @@ def test_unknown_labels(tree, tmp_path, task, changes, message):
     note = "organ_electronic_001-021-075"
     table = tree / "nsynth-test" / "examples.json"
     table.write_text(json.dumps({note: {**fields(note), **changes}}))
-    with pytest.raises(EvaluationError, match=message) as caught:
+    with pytest.raises(HaresError, match=message) as caught:
         task.read(Places(tmp_path))
     assert str(table) in str(caught.value)
 
@@ -165,7 +165,7 @@ def test_an_entry_without_a_pitch(tree, tmp_path):
     entry = fields(note)
     del entry["pitch"]
     (tree / "nsynth-test" / "examples.json").write_text(json.dumps({note: entry}))
-    with pytest.raises(EvaluationError, match=f"pitch of '{note}' is"):
+    with pytest.raises(HaresError, match=f"pitch of '{note}' is"):
         PITCH.read(Places(tmp_path))
 
 
@@ -174,20 +174,20 @@ def test_an_entry_without_a_pitch(tree, tmp_path):
 )
 def test_malformed_lists(tree, tmp_path, content, message):
     (tree / "nsynth-valid" / "examples.json").write_bytes(content)
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(HaresError, match=message):
         PITCH.read(Places(tmp_path))
 
 
 def test_absent_data(tree, tmp_path):
-    with pytest.raises(EvaluationError, match="no nsynth-train or"):
+    with pytest.raises(HaresError, match="no nsynth-train or"):
         PITCH.read(Places(tmp_path / "nothing"))
     (tree / "nsynth-test" / "examples.json").unlink()
-    with pytest.raises(EvaluationError, match=r"nsynth-test has no examples\.json"):
+    with pytest.raises(HaresError, match=r"nsynth-test has no examples\.json"):
         PITCH.read(Places(tmp_path))
     (tree / "nsynth-test" / "examples.json").write_text("{}")
     for path in tree.glob("*/audio/*.wav"):
         path.unlink()
-    with pytest.raises(EvaluationError, match="none of NSynth's 4 notes"):
+    with pytest.raises(HaresError, match="none of NSynth's 4 notes"):
         PITCH.read(Places(tmp_path))
 
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from hares_tf.audio import AudioError
-from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks import nsynth, prepared_tfds
 from hares_tf.evaluation.tasks.declaration import Places
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.recordings.tfds_records import TfdsSound, integers
+from hares_tf.utils.errors import HaresError
 
 FORMATS = ("tfrecord", "array_record")
 WORDS = Labels.classes(("down", "go", "_silence_", "_unknown_"))
@@ -340,15 +340,15 @@ def test_newest_finished_version(copied):
 def test_absent_data_sets(tmp_path):
     assert prepared_tfds.voxforge(Places(), LANGUAGES) is None
     assert prepared_tfds.voxforge(Places(tfds_dir=tmp_path), LANGUAGES) is None
-    with pytest.raises(EvaluationError, match="is no folder"):
+    with pytest.raises(HaresError, match="is no folder"):
         prepared_tfds.voxforge(Places(tfds_dir=tmp_path / "typo"), LANGUAGES)
     # Without a prepared one, the data set is looked for as published.
-    with pytest.raises(EvaluationError, match="--data_dir"):
+    with pytest.raises(HaresError, match="--data_dir"):
         nsynth.TASKS[0].read(Places(tfds_dir=tmp_path))
 
 
 def test_unknown_labels(places):
-    with pytest.raises(EvaluationError, match=r"label of train example . is 'id1(0001|1251)'"):
+    with pytest.raises(HaresError, match=r"label of train example . is 'id1(0001|1251)'"):
         prepared_tfds.voxceleb(places, Labels.classes(["id10270"]))
 
 
@@ -356,7 +356,7 @@ def test_unknown_labels(places):
 def test_cut_files(copied, keep):
     shard = next((copied / "nsynth/full/2.3.3").glob("*train*00001-of*"))
     shard.write_bytes(shard.read_bytes()[:keep])
-    with pytest.raises(EvaluationError, match=r"train.*00001.*prepare the data set again"):
+    with pytest.raises(HaresError, match=r"train.*00001.*prepare the data set again"):
         nsynth.TASKS[0].read(Places(tfds_dir=copied))
 
 
@@ -374,14 +374,14 @@ def test_damaged_array_records(prepared, tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(AudioError, match=of_clip):
             clip.sound.load(16_000)
-        with pytest.raises(EvaluationError, match=f"{of_set}.*prepare the data set again"):
+        with pytest.raises(HaresError, match=f"{of_set}.*prepare the data set again"):
             nsynth.TASKS[0].read(places)
 
 
 def test_a_file_with_records_of_another(copied):
     shard = next((copied / "nsynth/full/2.3.3").glob("*test*00000-of*"))
     shard.write_bytes(shard.read_bytes() * 2)
-    with pytest.raises(EvaluationError, match="has 2 of 1 examples"):
+    with pytest.raises(HaresError, match="has 2 of 1 examples"):
         nsynth.TASKS[0].read(Places(tfds_dir=copied))
 
 
@@ -391,20 +391,20 @@ def test_files_of_something_else(copied):
     content = shard.read_bytes()
     # A record of the right length, filled with something else.
     shard.write_bytes(content[:12] + b"\x55" * (len(content) - 12))
-    with pytest.raises(EvaluationError, match="no example of tensorflow-datasets"):
+    with pytest.raises(HaresError, match="no example of tensorflow-datasets"):
         nsynth.TASKS[0].read(Places(tfds_dir=copied))
     shard.unlink()
-    with pytest.raises(EvaluationError, match=r"train.*00000.*cannot be read"):
+    with pytest.raises(HaresError, match=r"train.*00000.*cannot be read"):
         nsynth.TASKS[0].read(Places(tfds_dir=copied))
     (folder / "features.json").write_text("{}")
-    with pytest.raises(EvaluationError, match="tensorflow-datasets can open"):
+    with pytest.raises(HaresError, match="tensorflow-datasets can open"):
         nsynth.TASKS[0].read(Places(tfds_dir=copied))
 
 
 def test_other_formats_are_refused(copied):
     info = copied / "nsynth/full/2.3.3/dataset_info.json"
     info.write_text(json.dumps({**json.loads(info.read_text()), "fileFormat": "riegeli"}))
-    with pytest.raises(EvaluationError, match=r"riegeli.*only \.tfrecord and \.array_record"):
+    with pytest.raises(HaresError, match=r"riegeli.*only \.tfrecord and \.array_record"):
         nsynth.TASKS[0].read(Places(tfds_dir=copied))
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Places
 from hares_tf.evaluation.tasks.speech_commands import LABELS_12, TASKS
 from hares_tf.evaluation.tasks.speech_commands_release import WORDS, WORDS_V001
+from hares_tf.utils.errors import HaresError
 
 V1, V2, V1_V001 = TASKS
 VALIDATION = ["yes/bb_nohash_0.wav", "backward/bb_nohash_0.wav"]
@@ -194,7 +194,7 @@ def test_the_other_release_is_refused(tmp_path):
     make_release(
         tmp_path / "speech_commands", TRAINING, ["yes/b_nohash_0.wav"], ["no/c_nohash_0.wav"]
     )
-    with pytest.raises(EvaluationError, match=r"lists .* are those of v0\.01.*needs v0\.02"):
+    with pytest.raises(HaresError, match=r"lists .* are those of v0\.01.*needs v0\.02"):
         V2.read(Places(tmp_path))
 
 
@@ -214,22 +214,22 @@ def test_the_other_release_is_refused(tmp_path):
 )
 def test_damaged_copies_are_refused_with_a_sentence(data_dir, breakage, message):
     breakage(data_dir / "speech_commands" / "speech_commands_v0.02")
-    with pytest.raises(EvaluationError, match=message):
+    with pytest.raises(HaresError, match=message):
         V1.read(Places(data_dir))
 
 
 def test_a_test_set_with_other_folders_is_refused(data_dir):
     write(data_dir / "speech_commands" / "speech_commands_test_set_v0.02" / "bed" / "a.wav")
-    with pytest.raises(EvaluationError, match="bed is none of the 12 labels"):
+    with pytest.raises(HaresError, match="bed is none of the 12 labels"):
         V1.read(Places(data_dir))
 
 
 def test_absent_data_say_how_to_get_them(tmp_path, data_dir):
-    with pytest.raises(EvaluationError, match=r"speech_commands_v0\.02\.tar\.gz"):
+    with pytest.raises(HaresError, match=r"speech_commands_v0\.02\.tar\.gz"):
         V2.read(Places(tmp_path / "nothing"))
     test_set = data_dir / "speech_commands" / "speech_commands_test_set_v0.02"
     test_set.rename(tmp_path / "elsewhere")
-    with pytest.raises(EvaluationError, match=r"speech_commands_test_set_v0\.02\.tar\.gz"):
+    with pytest.raises(HaresError, match=r"speech_commands_test_set_v0\.02\.tar\.gz"):
         V1.read(Places(data_dir))
 
 

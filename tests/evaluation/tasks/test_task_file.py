@@ -2,9 +2,9 @@
 
 import pytest
 
-from hares_tf.evaluation import EvaluationError
 from hares_tf.evaluation.tasks import Places, resolve
 from hares_tf.evaluation.tasks.task_file import read_task_file
+from hares_tf.utils.errors import HaresError
 
 TOML = """
 domain = "environment"
@@ -87,7 +87,7 @@ def test_bad_values(folder, change, words):
     lines = [line for line in TOML.strip().splitlines() if not line.startswith(f"{key} =")]
     lines.insert(0, f"{key} = {value if isinstance(value, int) else repr(value)}")
     (folder / "task.toml").write_text("\n".join(lines))
-    with pytest.raises(EvaluationError) as error:
+    with pytest.raises(HaresError) as error:
         read_task_file(folder / "task.toml")
     for word in [*words, "task.toml"]:
         assert word in str(error.value)
@@ -97,7 +97,7 @@ def test_bad_values(folder, change, words):
 def test_missing_keys(folder, key):
     text = "\n".join(line for line in TOML.splitlines() if not line.startswith(key))
     (folder / "task.toml").write_text(text)
-    with pytest.raises(EvaluationError, match=key):
+    with pytest.raises(HaresError, match=key):
         read_task_file(folder / "task.toml")
 
 
@@ -114,13 +114,13 @@ def test_a_byte_order_mark_in_the_task_file(folder):
 
 def test_not_toml(folder):
     (folder / "task.toml").write_text("domain = sea = ship")
-    with pytest.raises(EvaluationError, match="not valid TOML"):
+    with pytest.raises(HaresError, match="not valid TOML"):
         read_task_file(folder / "task.toml")
 
 
 def _with_rows(folder, *rows):
     (folder / "list.csv").write_text("\n".join(rows))
-    return pytest.raises(EvaluationError)
+    return pytest.raises(HaresError)
 
 
 @pytest.mark.parametrize(
@@ -178,16 +178,16 @@ def test_manifests_that_cannot_be_scored(folder, rows, word):
 
 def test_missing_manifest_and_manifest_outside_the_root(folder):
     (folder / "list.csv").unlink()
-    with pytest.raises(EvaluationError, match=r"list\.csv"):
+    with pytest.raises(HaresError, match=r"list\.csv"):
         _read(folder)
     (folder / "task.toml").write_text(TOML.replace("list.csv", "../list.csv"))
-    with pytest.raises(EvaluationError, match="outside"):
+    with pytest.raises(HaresError, match="outside"):
         _read(folder)
 
 
 def test_binary_manifest(folder):
     (folder / "list.csv").write_bytes(bytes(range(256)))
-    with pytest.raises(EvaluationError, match="not a UTF-8 CSV"):
+    with pytest.raises(HaresError, match="not a table in UTF-8"):
         _read(folder)
 
 
@@ -243,23 +243,23 @@ def test_slots_are_several_columns(folder):
 def test_slots_that_cannot_be(folder, old, new, word):
     toml = 'labels = "slots"\n' + TOML.replace(old, new)
     (folder / "task.toml").write_text(toml.replace('label = "kind"', 'label = ["kind", "file"]'))
-    with pytest.raises(EvaluationError, match=word):
+    with pytest.raises(HaresError, match=word):
         _read(folder)
 
 
 def test_ids_of_hares_tasks_are_taken(folder):
     (folder / "task.toml").write_text('id = "voxforge"\n' + TOML)
-    with pytest.raises(EvaluationError, match="voxforge"):
+    with pytest.raises(HaresError, match="voxforge"):
         _read(folder)
 
 
 def test_names_are_resolved_with_hints(folder):
-    with pytest.raises(EvaluationError, match="mini_nsynth_pitch"):
+    with pytest.raises(HaresError, match="mini_nsynth_pitch"):
         resolve(["mini_nsynth_pich"])
-    with pytest.raises(EvaluationError, match=r"task\.toml"):
+    with pytest.raises(HaresError, match=r"task\.toml"):
         resolve([str(folder / "task")])
-    with pytest.raises(EvaluationError, match="no task"):
+    with pytest.raises(HaresError, match="no task"):
         resolve([])
     (folder / "other.toml").write_text('id = "task"\n' + TOML)
-    with pytest.raises(EvaluationError, match="two tasks"):
+    with pytest.raises(HaresError, match="two tasks"):
         resolve([str(folder / "task.toml"), str(folder / "other.toml")])

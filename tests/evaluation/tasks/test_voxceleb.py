@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Places
 from hares_tf.evaluation.tasks.voxceleb import SPEAKERS, TASKS, TEST_SPEAKERS
+from hares_tf.utils.errors import HaresError
 
 (TASK,) = TASKS
 DEV = {"id10001/-x_Y/00001.wav": "1", "id11251/_abc/00001.wav": "3", "id10001/zz/00002.wav": "2"}
@@ -107,13 +107,13 @@ def test_a_few_absent_files_are_listed_without_that_note(root, tmp_path):
 
 def test_the_release_with_folders_of_names_is_refused(root, tmp_path):
     write_wavs(root / "wav", ["A.J._Buckley/1zc/0000001.wav"])
-    with pytest.raises(EvaluationError, match=r"'A\.J\._Buckley'.*first release"):
+    with pytest.raises(HaresError, match=r"'A\.J\._Buckley'.*first release"):
         TASK.read(Places(tmp_path))
 
 
 def test_recordings_of_another_data_set_are_not_taken_for_that_release(root, tmp_path):
     write_wavs(root / "wav", ["id00012/_raOc3-IRsw/00110.wav"])
-    with pytest.raises(EvaluationError, match="no listed recording is beside"):
+    with pytest.raises(HaresError, match="no listed recording is beside"):
         TASK.read(Places(tmp_path))
 
 
@@ -132,21 +132,21 @@ def test_malformed_lines_are_named(root, tmp_path, line):
     write_wavs(root / "wav", DEV)
     with open(root / "iden_split.txt", "a") as file:
         file.write(line + "\n")
-    with pytest.raises(EvaluationError, match=r"iden_split\.txt, entry 6: "):
+    with pytest.raises(HaresError, match=r"iden_split\.txt, entry 6: "):
         TASK.read(Places(tmp_path))
 
 
 def test_a_recording_in_two_splits_is_refused(root, tmp_path):
     write_list(root, [("id10001/a/1.wav", "1"), ("id10001/a/1.wav", "3")])
-    with pytest.raises(EvaluationError, match=r"entry 2: id10001/a/1\.wav is listed twice"):
+    with pytest.raises(HaresError, match=r"entry 2: id10001/a/1\.wav is listed twice"):
         TASK.read(Places(tmp_path))
 
 
 def test_absent_data_say_how_to_get_them(root, tmp_path):
-    with pytest.raises(EvaluationError, match=r"no listed recording.*\n.*robots\.ox\.ac\.uk"):
+    with pytest.raises(HaresError, match=r"no listed recording.*\n.*robots\.ox\.ac\.uk"):
         TASK.read(Places(tmp_path))
     (root / "iden_split.txt").unlink()
-    with pytest.raises(EvaluationError, match=r"no iden_split\.txt"):
+    with pytest.raises(HaresError, match=r"no iden_split\.txt"):
         TASK.read(Places(tmp_path))
 
 

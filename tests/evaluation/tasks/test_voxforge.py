@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Places
 from hares_tf.evaluation.tasks.voxforge import LANGUAGES, N_ARCHIVES, TASKS, split_speakers
+from hares_tf.utils.errors import HaresError
 
 (TASK,) = TASKS
 BASE = "www.repository.voxforge1.org/downloads/{}/Trunk/Audio/Main/16kHz_16bit/"
@@ -196,21 +196,21 @@ def test_addresses_may_have_quotes_schemes_and_the_servers_other_names(root, tmp
 def test_malformed_lines_are_named(root, tmp_path, line):
     with open(root / "voxforge_urls.txt", "a") as file:
         file.write(line)
-    with pytest.raises(EvaluationError, match=r"voxforge_urls\.txt, entry 13: "):
+    with pytest.raises(HaresError, match=r"voxforge_urls\.txt, entry 13: "):
         TASK.read(Places(tmp_path))
 
 
 def test_an_archive_in_two_languages_is_refused(root, tmp_path):
     with open(root / "voxforge_urls.txt", "a") as file:
         file.write(address("kim-20080101-kkk", "de"))
-    with pytest.raises(EvaluationError, match=r"entry 13: kim-20080101-kkk\.tgz is listed twice"):
+    with pytest.raises(HaresError, match=r"entry 13: kim-20080101-kkk\.tgz is listed twice"):
         TASK.read(Places(tmp_path))
 
 
 def test_absent_data_say_how_to_get_them(root, tmp_path):
     (root / "www.repository.voxforge1.org").rename(tmp_path / "elsewhere")
-    with pytest.raises(EvaluationError, match=r"none of the 12 archives .*\n.*tfds-data"):
+    with pytest.raises(HaresError, match=r"none of the 12 archives .*\n.*tfds-data"):
         TASK.read(Places(tmp_path))
     (root / "voxforge_urls.txt").unlink()
-    with pytest.raises(EvaluationError, match=r"no voxforge_urls\.txt"):
+    with pytest.raises(HaresError, match=r"no voxforge_urls\.txt"):
         TASK.read(Places(tmp_path))
