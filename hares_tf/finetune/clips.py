@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.audio import AudioError
+from hares_tf.audio.pcm16 import FULL_SCALE, to_int16
 from hares_tf.finetune.errors import FinetuneError
 from hares_tf.finetune.recordings import Recording, Recordings
 from hares_tf.recordings.decoding import decoded_ahead
 
-# Of 16-bit samples: those of a file at the module's own rate come back as they were.
-_FULL_SCALE = 32768.0
 _FEWEST = 3
 
 
@@ -64,7 +63,7 @@ class Audio:
         piece = np.zeros(window, np.float32)
         stop = min(clip.samples, start + window)
         piece[: stop - start] = self._samples[clip.start + start : clip.start + stop]
-        piece /= _FULL_SCALE
+        piece /= FULL_SCALE
         return piece
 
 
@@ -127,8 +126,7 @@ def _decoded(
             waveform = recording.sound.load(sample_rate)
         except AudioError as error:
             return "", str(error)
-        samples = np.clip(np.rint(waveform * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
-        return recording.sound.content_digest(), samples.astype(np.int16)
+        return recording.sound.content_digest(), to_int16(waveform)
 
     def size_of(recording: Recording) -> int:
         return recording.sound.decoded_bytes(sample_rate)

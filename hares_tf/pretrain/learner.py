@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import keras
 import tensorflow as tf
 
+from hares_tf.audio.pcm16 import FULL_SCALE
 from hares_tf.checkpoints.variable_names import named_variables
 from hares_tf.layers import ScaledWSConv2D
 from hares_tf.models import create_model
@@ -133,5 +134,5 @@ def make_objective(config) -> Objective:
 
 
 def float_waveform(audio):
-    """int16 samples, as prepared clips hold them, in [-1, 1]."""
-    return tf.cast(audio, tf.float32) / 32767.0
+    """Converts int16 samples, as prepared clips hold them, to float32 in [-1, 1)."""
+    return tf.cast(audio, tf.float32) / FULL_SCALE

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hares_tf.audio.pcm16 import to_int16
 from hares_tf.hub import saved_model
 from hares_tf.hub.errors import HubError
 
@@ -102,7 +103,7 @@ def _wav(waveform: np.ndarray, sample_rate: int) -> bytes:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sample_rate)
-        file.writeframes((waveform * 32767).astype("<i2").tobytes())
+        file.writeframes(to_int16(waveform).tobytes())
     return contents.getvalue()
 
 

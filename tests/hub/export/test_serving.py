@@ -139,7 +139,7 @@ class TestServingRoot:
     def test_a_kill_leaves_no_version(self, tmp_path):
         program = (
             "import os, signal, sys\n"
-            "from hares_tf.hub import serving_root\n"
+            "from hares_tf.hub.export import serving_root\n"
             "def export(folder):\n"
             "    folder.mkdir()\n"
             "    (folder / 'saved_model.pb').write_text('half')\n"
