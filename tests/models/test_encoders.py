@@ -87,10 +87,10 @@ def test_residual_masks_reach_the_network():
             variable.assign(0.5)
     waveform, rows = _waveform(2, 8000), len(model.network.residual_mask_rows)
     keep = np.ones((rows, 2), np.float32)
-    all_kept = np.asarray(model(waveform, training=True, residual_masks=keep))
+    all_kept = np.asarray(model(waveform, training=True, draws={"residual_masks": keep}))
     np.testing.assert_allclose(all_kept, np.asarray(model(waveform)), atol=1e-5)
     keep[:, 1] = 0
-    second_dropped = np.asarray(model(waveform, training=True, residual_masks=keep))
+    second_dropped = np.asarray(model(waveform, training=True, draws={"residual_masks": keep}))
     np.testing.assert_allclose(second_dropped[0], all_kept[0], atol=1e-5)
     assert np.abs(second_dropped[1] - all_kept[1]).max() > 1e-3
 
