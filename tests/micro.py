@@ -73,7 +73,8 @@ def awake_learner(config, classes=0):
     from hares_tf.pretrain.learner import create_learner
 
     learner = create_learner(config, classes)
-    for variable in learner.encoder.trainable_variables:
-        if variable.name == "skip_gain":
-            variable.assign(1.0)
+    with learner.encoder.awake() as gains:
+        pass
+    for gain in gains:
+        gain.assign(1.0)
     return learner
