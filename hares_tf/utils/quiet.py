@@ -29,14 +29,10 @@ def hidden_stderr() -> Iterator[None]:
         return
     with (
         open(number, "wb", buffering=0) as stderr,
-        tempfile.NamedTemporaryFile(prefix="hares-stderr-", buffering=0) as hidden,
-        open(hidden.name, "rb") as reader,
+        _temporary_file() as (writer, reader),
         _watched(reader, stderr),
     ):
-        # After a crash nobody could remove the file.
-        os.unlink(hidden.name)
-        hidden.delete = False
-        os.dup2(hidden.fileno(), 2)
+        os.dup2(writer.fileno(), 2)
         try:
             yield
         except BaseException:
@@ -46,6 +42,15 @@ def hidden_stderr() -> Iterator[None]:
         finally:
             _flush()
             os.dup2(stderr.fileno(), 2)
+
+
+@contextlib.contextmanager
+def _temporary_file() -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """A file without a name, which no crash can leave behind: opened to write and to read."""
+    descriptor, path = tempfile.mkstemp(prefix="hares-stderr-")
+    with open(descriptor, "wb", buffering=0) as writer, open(path, "rb") as reader:
+        os.unlink(path)
+        yield writer, reader
 
 
 @contextlib.contextmanager
