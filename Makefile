@@ -75,7 +75,7 @@ demo: $(READY)
 		--output=$(DEMO)/log_mel_statistics
 	$(BIN)/hares-export --model=slowfast_nfnet_tiny --random_weights --seed=0 --overwrite \
 		--name=tiny_random --output=$(DEMO)/tiny_random
-	$(BIN)/hares-prepare $(DEMO_TASKS:%=--task=mini_%) --overwrite --output=$(DEMO)/clips
+	$(BIN)/hares-prepare $(DEMO_TASKS:%=--tasks=mini_%) --overwrite --output=$(DEMO)/clips
 	rm -rf $(DEMO)/run
 	$(BIN)/hares-pretrain --config=demo --data=$(DEMO)/clips --workdir=$(DEMO)/run
 	$(BIN)/hares-export --checkpoint=$(DEMO)/run --overwrite \

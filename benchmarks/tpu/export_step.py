@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from hares_tf.utils.errors import HaresError
-from hares_tf.utils.quiet import quiet_import
+from hares_tf.utils.tensorflow import import_tensorflow
 
 
 def main() -> int:
@@ -29,17 +29,15 @@ def main() -> int:
     if unknown := [argument for argument in rest if not argument.startswith("--config.")]:
         parser.error(f"unknown: {unknown[0]}")
 
-    with quiet_import():
-        from hares_tf.pretrain.config import load_config
-        from hares_tf.pretrain.learner import create_learner
-        from hares_tf.pretrain.lowering import step_stablehlo
-        from hares_tf.pretrain.numerics import keep_float32
+    import_tensorflow()
+    from hares_tf.pretrain.config import load_config
+    from hares_tf.pretrain.learner import create_learner
+    from hares_tf.pretrain.lowering import step_stablehlo
 
     started = time.monotonic()
     try:
         overrides = [argument.removeprefix("--config.") for argument in rest]
         config = load_config(arguments.config, overrides)
-        keep_float32()
         learner = create_learner(config, arguments.classes)
         text = step_stablehlo(learner, config, arguments.clips, arguments.replicas)
     except HaresError as error:

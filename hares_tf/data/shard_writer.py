@@ -21,7 +21,7 @@ from hares_tf.data.errors import DataError
 from hares_tf.data.sidecar import FRAME_BYTES
 from hares_tf.recordings.sources import ClipSource, readable
 from hares_tf.utils.files import atomic_file, sha256_file
-from hares_tf.utils.quiet import quiet_import
+from hares_tf.utils.tensorflow import import_tensorflow
 
 KEPT = "finished shards are kept: run the same command again"
 
@@ -70,8 +70,7 @@ def write_shard(job: ShardJob) -> dict:
     Raises:
         DataError: the shard cannot be written, for example since the disk is full.
     """
-    with quiet_import():
-        import tensorflow as tf
+    tf = import_tensorflow()
 
     offsets, rejected, counts = [], [], Counter()
     position = samples = 0

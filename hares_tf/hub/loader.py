@@ -18,7 +18,7 @@ from pathlib import Path
 from hares_tf.hub.archive import ENDINGS, unpack
 from hares_tf.hub.errors import HubError
 from hares_tf.utils.files import DigestCache, sha256_file
-from hares_tf.utils.quiet import quiet_import
+from hares_tf.utils.tensorflow import import_tensorflow
 
 CARD_NAME = "model_card.json"
 PYTHON_PREFIX = "python:"
@@ -124,8 +124,7 @@ def load(handle: str | os.PathLike | Callable | LocatedModule):
     module = handle if isinstance(handle, LocatedModule) else locate(handle)
     if module.kind == "python":
         return module.function
-    with quiet_import():
-        import tensorflow as tf
+    tf = import_tensorflow()
     try:
         if module.kind == "keras":
             import keras

@@ -10,9 +10,9 @@ from hares_tf.data import open_clips
 from hares_tf.pretrain.draws import draw_step
 from hares_tf.pretrain.learner import Learner, create_learner
 from hares_tf.pretrain.loop import make_iterator
-from hares_tf.pretrain.numerics import keep_float32
 from hares_tf.pretrain.step import gradients_of
 from hares_tf.pretrain.trainer import check_batch
+from hares_tf.utils.tensorflow import keep_float32
 
 #: Share of a device's matrix-multiplication peak that a training step is assumed to reach: the
 #: paper's step times imply a third on a TPU v3, this package's CPU benchmark reaches half.

@@ -19,7 +19,7 @@ from hares_tf.pretrain.interruption import only_process, stop_request
 from hares_tf.pretrain.journal import METRICS, Journal, in_words, read_metrics
 from hares_tf.pretrain.learner import create_learner, make_objective
 from hares_tf.pretrain.loop import Loop, make_iterator
-from hares_tf.pretrain.numerics import keep_float32, sums_bfloat16_exactly
+from hares_tf.pretrain.numerics import sums_bfloat16_exactly
 from hares_tf.pretrain.optimizer import learning_rate_schedule
 from hares_tf.pretrain.ranking import RecentRanking
 from hares_tf.pretrain.run_record import (
@@ -31,6 +31,7 @@ from hares_tf.pretrain.run_record import (
 )
 from hares_tf.pretrain.strategy import check_agreement, is_chief
 from hares_tf.utils.progress import Progress
+from hares_tf.utils.tensorflow import keep_float32
 
 # What a file that breaks under way raises.
 _READING = (

@@ -373,18 +373,6 @@ def test_wrong_use_is_one_sentence_and_code_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_names_every_flag_and_needs_no_tensorflow(capsys):
-    assert command.main(["--help"]) == 0
-    text = capsys.readouterr().out
-    for name in command.define_flags():
-        assert f"\n  --{name}" in text
-    code = (
-        "import sys, hares_tf.commands.finetune as c; c.main(['--help']); "
-        "assert not {'tensorflow', 'keras', 'sklearn'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
-
-
 @pytest.mark.slow
 def test_recorded_digits_with_an_exported_network(tmp_path, tiny_module, shared_dir):
     """The tiny network fits in, whatever it learns in two epochs of a few recordings."""

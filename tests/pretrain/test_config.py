@@ -132,7 +132,7 @@ def test_without_a_tpu_the_command_says_so(capsys, tmp_path):
 
 
 def test_several_tasks_are_joined_without_labels(tmp_path, capsys):
-    tasks = ["--task=mini_tut18", "--task=mini_nsynth_pitch"]
+    tasks = ["--tasks=mini_tut18", "--tasks=mini_nsynth_pitch"]
     assert prepare_main([*tasks, f"--output={tmp_path / 'clips'}", "--progress=none"]) == 0
     from hares_tf.data import open_clips
     from hares_tf.evaluation.tasks import Places, resolve

@@ -40,6 +40,8 @@ def check(directory: Path, cases_file: Path) -> list[str]:
     """
     import tensorflow as tf
 
+    # As in the process that wrote the cases: GPUs would multiply in TF32.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     done = [f"{count} graph operations, all plain TensorFlow" for count in [_check_ops(directory)]]
     loaded = tf.saved_model.load(str(directory))
     with np.load(cases_file, allow_pickle=False) as cases:

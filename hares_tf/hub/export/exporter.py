@@ -14,6 +14,7 @@ from hares_tf.hub.export import conformance
 from hares_tf.hub.flavors import FLOAT32, REUSABLE, SERVING, check_flavour
 from hares_tf.models.classifier import Classifier
 from hares_tf.utils.files import atomic_directory
+from hares_tf.utils.tensorflow import keep_float32
 
 # (batch, seconds or samples): one sample, less than a frame, odd lengths, several batch sizes.
 _CASES = {"1x1": (1, 1), "3x159": (3, 159), "2x16000": (2, 16_000), "5x48037": (5, 48_037)}
@@ -60,6 +61,7 @@ def export_module(
     """
     from hares_tf.hub.export import module
 
+    keep_float32()
     output = Path(output)
     check_destination(output, overwrite)
     check_flavour(flavour, precision)
