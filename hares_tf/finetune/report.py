@@ -1,7 +1,6 @@
 """What came out, on clips that were never trained on: files for programs and for people."""
 
 import csv
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from hares_tf.finetune.clips import Clip
 from hares_tf.finetune.confusion import confusion_svg
 from hares_tf.finetune.errors import FinetuneError
 from hares_tf.finetune.head import log_softmax
+from hares_tf.utils.files import write_json
 
 REPORT = "report.json"
 HELD_OUT = "held_out.csv"
@@ -94,16 +94,17 @@ def check_destination(folder: Path, overwrite: bool) -> None:
     if not folder.exists():
         return
     if not overwrite:
-        raise FinetuneError(f"{folder} exists already; choose another --report, or add --overwrite")
+        raise FinetuneError(
+            f"{folder} exists already. Choose another --report, or add --overwrite."
+        )
     replaceable = folder.is_dir() and ((folder / REPORT).is_file() or not any(folder.iterdir()))
     if not replaceable:
-        raise FinetuneError(f"{folder} is no report, so --overwrite leaves it alone")
+        raise FinetuneError(f"{folder} is not a report, so --overwrite leaves it alone.")
 
 
 def write(folder: Path, report: dict, held_out: HeldOut) -> None:
     """Writes the files of the report into an empty folder."""
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    (folder / REPORT).write_text(text, encoding="utf-8")
+    write_json(folder / REPORT, report)
     _write_table(folder / HELD_OUT, held_out)
     tuned = report["results"]["fine_tuned"]
     drawing = confusion_svg(

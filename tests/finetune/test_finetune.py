@@ -20,6 +20,7 @@ from hares_tf.evaluation.encoders.handle import open_encoder, stated_interface
 from hares_tf.evaluation.encoders.interface import Interface
 from hares_tf.finetune import FinetuneError, Settings, finetune, read_recordings
 from hares_tf.finetune import module as export
+from hares_tf.finetune.encoder import open_module
 from hares_tf.hub import locate
 
 KNOWN = Interface(sample_rate=RATE)
@@ -163,7 +164,7 @@ def test_worse_epochs_are_not_kept(tmp_path, bank, tones, monkeypatch):
     scored = []
 
     def badly(run, head):
-        scored.append(by_name(run._encoder.variables)["filters"])
+        scored.append(by_name(run._encoder.hub.module.variables)["filters"])
         return Score(0.0, 9.0)
 
     monkeypatch.setattr(pipeline._Run, "_validate", badly)
@@ -240,20 +241,23 @@ def test_a_module_without_trainable_variables_gets_a_head(tmp_path, tones):
 
 
 def test_a_module_that_was_written_wrongly_is_found(tuned):
-    from hares_tf.finetune.encoder import TrainableEncoder
-
     output = tuned[0].output
     stated, _ = stated_interface(locate(output), Interface())
     interface = open_encoder(locate(output), stated).interface
-    loaded = tf.saved_model.load(str(output))
-    encoder = TrainableEncoder("it", loaded, interface)
-    kernel, bias = (variable.numpy() for variable in loaded.head_variables)
-    export.check_written(encoder, (kernel, bias), RATE, output)
-    with pytest.raises(FinetuneError, match="the logits of the written module differ"):
-        export.check_written(encoder, (kernel, bias + 1e-2), RATE, output)
-    loaded.trainable_variables[0].assign_add(tf.fill([5, 1, 4], 1e-2))
-    with pytest.raises(FinetuneError, match="the embedding of the written module differ"):
-        export.check_written(encoder, (kernel, bias), RATE, output)
+    encoder = open_module(locate(output), interface, trainable=True)
+    classes = ("high", "low")
+    kernel, bias = (variable.numpy() for variable in encoder.hub.module.head_variables)
+    export.check_written(encoder, (kernel, bias), classes, RATE, output)
+    for head, names, words in (
+        ((kernel, bias + 1e-2), classes, "logits .* deviates"),
+        ((kernel, bias), ("low", "high"), "class map"),
+        ((kernel[:, :1], bias[:1]), classes, "variables"),
+    ):
+        with pytest.raises(FinetuneError, match=f"conformance check: .*{words}.* Nothing was kept"):
+            export.check_written(encoder, head, names, RATE, output)
+    encoder.hub.module.trainable_variables[0].assign_add(tf.fill([5, 1, 4], 1e-2))
+    with pytest.raises(FinetuneError, match=r"embedding.* deviates"):
+        export.check_written(encoder, (kernel, bias), classes, RATE, output)
 
 
 def run(bank, tones, output, *more):
@@ -269,7 +273,9 @@ def test_killed_in_the_middle_it_leaves_nothing(where, tmp_path, bank, tones, mo
         signal.raise_signal(signal.SIGTERM)
         return 1.0
 
-    target = (training, "schedule") if where == "training" else (export, "check_written")
+    target = (
+        (training.BestEpoch, "on_epoch_end") if where == "training" else (export, "check_written")
+    )
     monkeypatch.setattr(*target, kill)
     before = signal.getsignal(signal.SIGTERM)
     assert run(bank, tones, tmp_path / "o", "--epochs=1") == 130
@@ -319,7 +325,7 @@ def test_what_is_there_is_not_overwritten_unasked(
         (["--handle=/no/such", "--output=module"], "module exists already"),
         (["--handle=/no/such", "--output=o", "--report=report"], "report exists already"),
         (["--handle=/no/such", "--output=report", "--overwrite"], "is no exported module"),
-        (["--handle=/no/such", "--output=o", "--report=module", "--overwrite"], "is no report"),
+        (["--handle=/no/such", "--output=o", "--report=module", "--overwrite"], "is not a report"),
         (["--handle=/no/such", "--output=o", "--report=o/r"], "lie in each other"),
         (["--handle=module", "--output=module", "--overwrite"], "where the module itself lies"),
     ],

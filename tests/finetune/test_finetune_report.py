@@ -105,7 +105,7 @@ def test_only_reports_are_replaced(tmp_path):
         check_destination(tmp_path, False)
     check_destination(tmp_path, True)
     (tmp_path / "thesis.doc").write_text("")
-    with pytest.raises(FinetuneError, match="is no report"):
+    with pytest.raises(FinetuneError, match="is not a report"):
         check_destination(tmp_path, True)
     (tmp_path / "report.json").write_text("{}")
     check_destination(tmp_path, True)
