@@ -46,9 +46,7 @@ def save(
     try:
         saved_module.write(_contents(encoder, dense, classes, card), directory)
     except Exception as error:  # TensorFlow wraps a full disk in its own error types
-        raise FinetuneError(
-            f"The fine-tuned module cannot be written: {reason(error)}."
-        ) from error
+        raise FinetuneError(f"The fine-tuned module cannot be written: {reason(error)}.") from error
     check_written(encoder, dense, classes, card["sample_rate"], directory)
 
 

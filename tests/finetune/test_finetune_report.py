@@ -93,7 +93,7 @@ def test_the_summary_says_what_counts(tmp_path):
     text = summary(report, held_out(), "out", tmp_path)
     for words in (
         "9 train, 3 validation, 5 test", "40.0% (", "80.0% (", "+40.0 points", "epoch 2 of 4",
-        "cat for dog (1)", "7 recording(s) left out", "0.wav: broken", "report.json", "mind this",
+        "cat as dog (1)", "7 recording(s) left out", "0.wav: broken", "report.json", "mind this",
     ):  # fmt: skip
         assert words in text
     assert "6.wav" not in text

@@ -148,7 +148,7 @@ def test_unreadable_recordings_are_listed(animals, tmp_path):
         decoded(read_recordings(animals), tmp_path)
     for number in range(2):
         write(animals / "dog" / f"{number}.wav", broken=True)
-    with pytest.raises(HaresError, match="none of the 4 recordings of the class 'dog'"):
+    with pytest.raises(HaresError, match="None of the 4 recordings of the class 'dog'"):
         decoded(read_recordings(animals), tmp_path)
 
 

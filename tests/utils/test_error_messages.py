@@ -16,7 +16,6 @@ NOT_YET = (
     "checkpoints/",
     "data/",
     "evaluation/",
-    "finetune/",
     "hub/",
     "jobs/",
     "models/",
