@@ -29,7 +29,9 @@ class Settings:
         if seconds is not None and not 0.01 <= seconds <= 3600:
             raise FinetuneError(f"window_seconds is {seconds:g}. Give 0.01 to 3600 seconds.")
         if self.epochs < 0:
-            raise FinetuneError(f"The number of epochs is {self.epochs}. Give 0 (the head alone) or more.")
+            raise FinetuneError(
+                f"The number of epochs is {self.epochs}. Give 0 (the head alone) or more."
+            )
         if self.batch < 1:
             raise FinetuneError(f"The batch size is {self.batch}. Give 1 or more.")
         if not 0 < self.learning_rate < float("inf"):
