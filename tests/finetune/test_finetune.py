@@ -21,7 +21,7 @@ from hares_tf.evaluation.encoders.interface import Interface
 from hares_tf.finetune import FinetuneError, Settings, finetune, read_recordings
 from hares_tf.finetune import module as export
 from hares_tf.finetune.encoder import open_module
-from hares_tf.hub import locate
+from hares_tf.hub import HubLayer, locate
 
 KNOWN = Interface(sample_rate=RATE)
 # Strong enough to find filters that tell the tones apart.
@@ -126,6 +126,19 @@ def test_the_table_of_test_clips_is_what_the_module_says(tuned, tones):
         probability = tf.nn.softmax(module.logits(waveform))[0].numpy()
         assert row["predicted"] == ("high", "low")[int(probability.argmax())]
         assert float(row["probability"]) == pytest.approx(probability.max(), abs=1e-3)
+
+
+def test_the_module_is_a_layer_like_its_source(tuned):
+    done, module = tuned
+    waveform = noise(3, 400)
+    np.testing.assert_allclose(HubLayer(done.output)(waveform), module(waveform), rtol=1e-5)
+    logits = HubLayer(done.output, output_key="logits")
+    np.testing.assert_allclose(logits(waveform), module.logits(waveform), rtol=1e-5, atol=1e-5)
+    layer = HubLayer(done.output, trainable=True)
+    assert len(layer.trainable_variables) == 2 and len(layer.losses) == 1
+    keras_layer = pytest.importorskip("tensorflow_hub").KerasLayer(str(done.output), trainable=True)
+    np.testing.assert_allclose(keras_layer(waveform), module(waveform), rtol=1e-5)
+    assert len(keras_layer.trainable_variables) == 2
 
 
 def test_the_card_says_where_it_comes_from(tuned, bank):
