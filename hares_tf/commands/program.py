@@ -90,9 +90,8 @@ class Command:
                 sys.stdout.flush()  # fails here, not at the very end, if the reader is gone
             return status
         except HaresError as error:
-            self._fail(argv, str(error))
-            if isinstance(error, UsageError):
-                print(f"See `{self.name} --help`.", file=sys.stderr)
+            hint = f" See `{self.name} --help`." * isinstance(error, UsageError)
+            self._fail(argv, f"{error}{hint}")
             return 2
         except OSError as error:
             if isinstance(error, BrokenPipeError) and _reader_is_gone():

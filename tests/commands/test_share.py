@@ -219,7 +219,7 @@ def test_a_card_of_endless_sources_ends(tmp_path):
         (["--archive=m.tar.gz"], "--handle is required."),
         (["MODULE"], "--card=FILE.md"),
         (["MODULE", "--card=m.md"], "--license"),
-        (["MODULE", "--card=m.html", "--license=MIT"], "end in .md"),
+        (["MODULE", "--card=m.html", "--license=MIT"], "ends in .md"),
         (["MODULE", "--archive=m.zip"], "end in .tar.gz"),
         (["MODULE", "--archive=m.tar.gz", "--results=r"], "--results goes with --card"),
         (["MODULE", "--card=m.md", "--license=MIT", "--results=r"], "r: no such folder"),

@@ -293,8 +293,8 @@ def test_weights_that_do_not_fit_are_a_sentence(tmp_path, capsys):
     other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     other.save_weights(tmp_path / "other.weights.h5")
     for name, word in {
-        "broken.weights.h5": "no weights",
-        "other.weights.h5": "no weights",
+        "broken.weights.h5": "does not hold the weights of",
+        "other.weights.h5": "does not hold the weights of",
         "weights.bin": ".weights.h5",
     }.items():
         arguments = ["--model=slowfast_nfnet_tiny", f"--output={tmp_path}/m"]
@@ -307,7 +307,7 @@ def test_weights_that_do_not_fit_are_a_sentence(tmp_path, capsys):
     ("arguments", "word"),
     [
         (["--model=slowfast_nfnet_tiny"], "has parameters"),
-        (["--model=log_mel_statistics", "--random_weights"], "takes no --random_weights"),
+        (["--model=log_mel_statistics", "--random_weights"], "leave --random_weights out"),
     ],
 )
 def test_weights_flags_follow_the_model(arguments, word, tmp_path, capsys):
@@ -322,7 +322,7 @@ def test_an_archive_of_what_is_exported(tmp_path, monkeypatch, capsys):
     for wrong, word in (
         ([*flags, f"--archive={tmp_path / 'm.zip'}"], "end in .tar.gz"),
         ([*flags, f"--archive={tmp_path / 'm' / 'm.tar.gz'}"], "inside the module"),
-        ([flags[0], f"--serving_root={tmp_path}", f"--archive={archive}"], "goes with --output"),
+        ([flags[0], f"--serving_root={tmp_path}", f"--archive={archive}"], "exclude each other"),
     ):
         assert command.main(wrong) == 2
         assert word in capsys.readouterr().err and not list(tmp_path.iterdir())
