@@ -45,12 +45,12 @@ def main() -> int:
         return 1
     arguments.output.write_text(text, encoding="utf-8")
     parameters = sum(math.prod(variable.shape) for variable in learner.trainable_variables)
-    views = learner.objective.views
+    crops = learner.objective.crops
     print(
         f"{config.model.name}, {config.objective.name}, {config.precision}, crops of "
-        f"{config.crops.seconds:g} s, chunk {config.chunk}, rematerialise "
-        f"{config.model.rematerialise}\n"
-        f"  {arguments.clips:,} clips x {views} views a core, {arguments.replicas} cores, "
+        f"{config.crops.seconds:g} s, chunk {config.chunk}, gradient_checkpointing "
+        f"{config.model.gradient_checkpointing}\n"
+        f"  {arguments.clips:,} clips x {crops} crops a core, {arguments.replicas} cores, "
         f"{parameters:,} parameters with the head\n"
         f"  lowered by TensorFlow in {time.monotonic() - started:.0f} s, "
         f"{len(text) / 1e6:.1f} MB of StableHLO"

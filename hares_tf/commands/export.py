@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from hares_tf.hub.flavors import FLAVOURS, FLOAT32, PRECISIONS, REUSABLE, check_
 from hares_tf.models.registry import get_spec, list_models
 from hares_tf.utils.errors import reason
 from hares_tf.utils.files import sha256_file
+from hares_tf.utils.plugins import load_plugin
 from hares_tf.utils.tensorflow import import_tensorflow
 
 DESCRIPTION = """
@@ -83,6 +85,7 @@ FLAGS = {
             parser=NumberOr("best"),
             goes_with=(given("checkpoint"),),
         ),
+        replace(flags.PLUGIN, goes_with=(_SAVED_MODEL,)),
         Flag("weights", "A Keras .weights.h5 file.", goes_with=(_SAVED_MODEL,)),
         Flag(
             "haiku_parameters",
@@ -168,6 +171,8 @@ EXCLUSIVE = (
 
 
 def _run(values: Any) -> None:
+    for plugin in values.plugin:
+        load_plugin(plugin)
     if values.format == TFLITE:
         from hares_tf.hub.export.litert import export
 

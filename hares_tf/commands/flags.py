@@ -67,6 +67,11 @@ TFDS_DIR = Flag(
 OUTPUT = Flag("output", "The folder to create.", required=True)
 OVERWRITE = Flag("overwrite", "Replace what is at --output.", False, absl_flags.BooleanParser())
 RESULTS = listed("results", (), "Folders that hares-evaluate wrote to, or result files in them.")
+PLUGIN = listed(
+    "plugin",
+    (),
+    "Modules or Python files that register encoders or objectives of your own; their code is run.",
+)
 PROGRESS = choice(
     "progress", "bar", MODES, "Progress on stderr: a bar, one JSON object per line, or nothing."
 )

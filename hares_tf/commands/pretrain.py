@@ -12,6 +12,7 @@ from hares_tf.commands.program import Command
 from hares_tf.pretrain.config_names import list_configs
 from hares_tf.pretrain.errors import PretrainError
 from hares_tf.pretrain.strategy import STRATEGIES
+from hares_tf.utils.plugins import load_plugin
 from hares_tf.utils.tensorflow import import_tensorflow
 
 DESCRIPTION = """
@@ -58,6 +59,7 @@ FLAGS = {
             required=True,
         ),
         Flag("workdir", "The run's folder.", required=True),
+        flags.PLUGIN,
         Flag(
             "labels",
             'Labels of a folder of recordings: "subfolder", or a CSV file with the columns file '
@@ -92,6 +94,8 @@ FLAGS = {
 def _run(values: Any, overrides: Sequence[str]) -> int:
     from hares_tf.pretrain.config import load_config
 
+    for plugin in values.plugin:
+        load_plugin(plugin)
     config = load_config(values.config, overrides)
     tf = import_tensorflow()
     import keras

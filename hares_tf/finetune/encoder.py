@@ -7,7 +7,8 @@ the same interface is called with tensors, in training or inference mode.
 import numpy as np
 import tensorflow as tf
 
-from hares_tf.evaluation.encoders.probe import fitted, normalised
+from hares_tf.audio.normalization import normalized
+from hares_tf.evaluation.encoders.probe import fitted
 from hares_tf.finetune.errors import FinetuneError
 
 # What two ways to the same embedding may differ by, relative to the largest value.
@@ -44,8 +45,10 @@ class TrainableEncoder:
         self.regularization_losses = list(getattr(loaded, "regularization_losses", None) or [])
 
     def __call__(self, waveform, training: bool):
-        pieces = normalised(
-            fitted(waveform, self._interface["window_samples"]), self._interface["normalise"]
+        pieces = normalized(
+            fitted(waveform, self._interface["window_samples"]),
+            self._interface["normalise"],
+            tf.experimental.numpy,
         )
         if self._one_by_one:
             embeddings = tf.map_fn(

@@ -39,7 +39,7 @@ def make_card(
     trainable = sum(int(v.value.shape.num_elements()) for v in model.trainable_variables)
     fresh = weights.get("source") == "random"
     notes = []
-    if fresh and _has_skip_gains(model):
+    if fresh and model.has_silent_branches:
         note = "Freshly initialised: the skip gains are 0, so all residual branches are silent"
         if flavour == REUSABLE:
             note += (
@@ -62,14 +62,14 @@ def make_card(
         "embedding_size": model.embedding_size,
         **({} if model.frame_hop is None else {"frame_hop_samples": model.frame_hop}),
         "parameters": trainable,
-        "frontend": _frontend(model),
+        "frontend": model.frontend_config(),
         "weights": weights,
         "flavour": flavour,
         "precision": precision,
         **({} if deviation is None else {"deviation_from_model": float(f"{deviation:.1e}")}),
         "interface": interface,
         **classes,
-        "training_is_stochastic": flavour == REUSABLE and _has_skip_gains(model),
+        "training_is_stochastic": flavour == REUSABLE and model.is_stochastic,
         "notes": notes,
         "made_with": {
             "hares_tf": __version__,
@@ -107,18 +107,3 @@ def _interface(model, classifier, flavour: str) -> dict:
         if trains:
             interface["head_variables"] = "variables of the logits that __call__ does not reach"
     return interface
-
-
-def _has_skip_gains(model) -> bool:
-    return any(variable.name == "skip_gain" for variable in model.trainable_variables)
-
-
-def _frontend(model) -> dict:
-    config = model.frontend.get_config()
-    keras_own = {"name", "trainable", "dtype"}
-    constants = {key: value for key, value in config.items() if key not in keras_own}
-    return {
-        "kind": type(model.frontend).__name__,
-        **constants,
-        "standardize": model.standardize is not None,
-    }

@@ -110,15 +110,15 @@ def step_stablehlo(learner: Learner, config, clips_per_replica: int, replicas: i
         replicas: cores, 1 or more.
 
     Returns:
-        The text of a StableHLO module. Its arguments are int16 crops `[clips, views, samples]`,
+        The text of a StableHLO module. Its arguments are int16 crops `[clips, crops, samples]`,
         labels where the objective needs them, the step's number, and all variables.
 
     Raises:
         PretrainError: see `lower`.
     """
     samples = round(config.crops.seconds * learner.encoder.sample_rate)
-    views = learner.objective.views
-    batch = {"audio": tf.TensorSpec([clips_per_replica, views, samples], tf.int16)}
+    crops = learner.objective.crops
+    batch = {"audio": tf.TensorSpec([clips_per_replica, crops, samples], tf.int16)}
     if learner.objective.needs_labels:
         classes = learner.head.compute_output_shape((1, 1))[-1]
         batch["labels"] = tf.TensorSpec([clips_per_replica, classes], tf.float32)

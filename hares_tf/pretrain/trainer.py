@@ -14,12 +14,13 @@ from hares_tf.data.clip_set import check_files
 from hares_tf.data.reader import explain
 from hares_tf.pretrain.checkpoints import Checkpoints
 from hares_tf.pretrain.errors import PretrainError
+from hares_tf.pretrain.gradient_caching import check_chunkable
 from hares_tf.pretrain.interruption import only_process, stop_request
 from hares_tf.pretrain.journal import METRICS, Journal, in_words, read_metrics
-from hares_tf.pretrain.learner import create_learner, learning_rate_schedule, make_objective
+from hares_tf.pretrain.learner import create_learner, make_objective
 from hares_tf.pretrain.loop import Loop, make_iterator
 from hares_tf.pretrain.numerics import sums_bfloat16_exactly
-from hares_tf.pretrain.projector import ProjectorEmbeddings
+from hares_tf.pretrain.optimizer import learning_rate_schedule
 from hares_tf.pretrain.ranking import RecentRanking
 from hares_tf.pretrain.run_record import (
     check_resumable,
@@ -98,6 +99,8 @@ def pretrain(
         )
     with strategy.scope():
         learner = create_learner(config, len(clips.label_names))
+    if config.chunk:
+        check_chunkable(learner, config.objective.name)
     chief = is_chief(strategy)
     with only_process(workdir) if chief else contextlib.nullcontext():
         if chief:
@@ -126,10 +129,10 @@ def check_batch(config, strategy) -> None:
             f"A batch of {config.batch} clips cannot be dealt out to {replicas} replicas: choose "
             f"a multiple of {replicas}."
         )
-    views = config.batch // replicas * make_objective(config).views
-    if config.chunk and config.chunk < views and views % config.chunk:
+    (examples, *_) = make_objective(config).encoder_rows(config.batch // replicas)
+    if config.chunk and config.chunk < examples and examples % config.chunk:
         raise PretrainError(
-            f"chunk={config.chunk} does not divide the {views} views of a replica; choose a "
+            f"chunk={config.chunk} does not divide the {examples} crops of a replica; choose a "
             "divisor, or 0 to do without gradient caching."
         )
     if config.jit_compile and not isinstance(strategy, type(tf.distribute.get_strategy())):
@@ -150,7 +153,6 @@ class _Run:
         self.chief, self.probe, self.progress = chief, probe, progress
         self.schedule = learning_rate_schedule(config)
         self.several_workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-        self.projector: ProjectorEmbeddings | None = None
         self.first_loss: float | None = None
         # Seconds of a step, when known: a signal is seen between calls, so these must be short.
         self.pace: float | None = None
@@ -218,7 +220,7 @@ class _Run:
             raise PretrainError(
                 f"Out of memory ({error.message.splitlines()[0][:200]}). Lower batch, or keep it "
                 "and compute its gradients in chunks (--config.chunk=64) or with "
-                "--config.model.rematerialise=true; --dry_run estimates what a step takes."
+                "--config.model.gradient_checkpointing=true; --dry_run estimates what a step takes."
             ) from error
         except _READING as error:
             raise explain(error, self.clips) from error
@@ -287,14 +289,6 @@ class _Run:
         if not self.chief:
             return
         self.checkpoints.save(variables, step, first_loss=self.first_loss)
-        if self.config.projector_clips:
-            if self.projector is None:
-                encoder, folder = self.learner.encoder, self.workdir / "tensorboard"
-                with self._explained():
-                    self.projector = ProjectorEmbeddings(
-                        folder, self.clips, self.config, encoder.sample_rate
-                    )
-            self.projector.write(self.learner.encoder, step)
 
     def _probe(self, variables: dict, step: int, journal: Journal) -> None:
         """Scores the encoder as it is, and remembers the best checkpoint by the mean score."""

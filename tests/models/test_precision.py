@@ -142,7 +142,7 @@ def gradient_step(model):
 
     def step():
         with tf.GradientTape() as tape:
-            embedding = model(waveform, training=True, residual_masks=masks)
+            embedding = model(waveform, training=True, draws={"residual_masks": masks})
             loss = tf.reduce_sum(tf.math.l2_normalize(embedding, axis=-1) * direction)
         return embedding, tape.gradient(loss, [v.value for v in model.trainable_variables])
 

@@ -106,12 +106,10 @@ def check_destination(output: Path, overwrite: bool) -> None:
 def reference_cases(model) -> dict[str, np.ndarray]:
     """Waveforms and what the in-memory model makes of them, for `hub.conformance`.
 
-    "fresh" outputs are those of the weights as they are. "awake" ones have all skip gains at 1: a
-    freshly initialised network has them at 0, and would not show whether its branches survived.
-    "frames" are those of the signature, where there is one.
+    "fresh" outputs are those of the weights as they are, "awake" ones those with all branches
+    awake (see `Encoder.awake`): branches that fresh weights silence would not show whether they
+    survived. "frames" are those of the signature, if there is one.
     """
-    from hares_tf.hub.export.folded import awake
-
     random = np.random.default_rng(0)
     shapes = {**_CASES, "1x60s": (1, _LONG_SECONDS * model.sample_rate)}
     cases: dict[str, np.ndarray] = {
@@ -119,6 +117,7 @@ def reference_cases(model) -> dict[str, np.ndarray]:
         for case, shape in shapes.items()
     }
     cases["sample_rate"] = np.array(model.sample_rate)
+    cases["is_stochastic"] = np.array(model.is_stochastic)
     cases["waveform/training"] = cases["waveform/2x16000"][:, :8000]
     for kind in ("variables", "trainable_variables"):
         cases[f"{kind}/shapes"] = np.array(_shapes(getattr(model, kind)), dtype=np.str_)
@@ -128,8 +127,12 @@ def reference_cases(model) -> dict[str, np.ndarray]:
         for case in _AWAKE_CASES:
             _, frames = model.embedding_and_frames(cases[f"waveform/{case}"], training=False)
             cases[f"frames/{case}"] = np.asarray(frames)
-    with awake(model) as gains:
-        for case in _AWAKE_CASES if gains else ():
+    with model.awake() as changed:
+        # For the check in a fresh process, which knows no encoder: the variables and their values.
+        numbers = {id(variable): index for index, variable in enumerate(model.trainable_variables)}
+        for variable in changed:
+            cases[f"awake_variable/{numbers[id(variable)]}"] = np.asarray(variable)
+        for case in _AWAKE_CASES if changed else ():
             cases[f"awake/{case}"] = np.asarray(model(cases[f"waveform/{case}"], training=False))
     return cases
 
@@ -151,18 +154,18 @@ def classifier_cases(classifier: Classifier, cases: dict) -> dict[str, np.ndarra
 def _check_folding(model, precision: str) -> float:
     """What folding changes, found with all branches of the network awake.
 
-    The exported module has its skip gains folded, so a fresh process cannot wake it.
+    The weights of the exported module are folded, so a fresh process cannot wake its branches.
 
     Raises:
         HubError: more than `conformance.TOLERANCES` allow.
     """
-    from hares_tf.hub.export import folded
+    from hares_tf.hub.export import folding
 
     random = np.random.default_rng(1)
     waveforms = [
         random.uniform(-0.5, 0.5, _CASES[case]).astype(np.float32) for case in _AWAKE_CASES
     ]
-    deviation = folded.deviation(model, precision, waveforms)
+    deviation = folding.deviation(model, precision, waveforms)
     if not deviation <= conformance.TOLERANCES[precision]:
         raise HubError(f"the {precision} serving form deviates by {deviation:.1e} from the model")
     return deviation

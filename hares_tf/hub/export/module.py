@@ -12,7 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from hares_tf.hub.card import CLASS_MAP_NAME
-from hares_tf.hub.export.folded import FoldedEncoder
+from hares_tf.hub.export.folding import ServingForm
 from hares_tf.hub.export.signatures import WAVEFORM, make_signatures
 from hares_tf.hub.flavors import FLOAT32, REUSABLE, SERVING
 from hares_tf.hub.loader import CARD_NAME
@@ -72,7 +72,7 @@ def save(
     serving = flavour == SERVING
     # Tracing is what takes time and graph size: once for each mode; everything callable wraps it.
     if serving:
-        folded = FoldedEncoder(model, precision)
+        folded = ServingForm(model, precision)
         network = _trace(folded)
         networks = {False: network, True: network}
         head, head_variables = _frozen_head(classifier)

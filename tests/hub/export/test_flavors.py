@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from hares_tf.commands import export as command
 from hares_tf.hub import HubError, load, locate
-from hares_tf.hub.export import conformance, export_module, folded
+from hares_tf.hub.export import conformance, export_module
 from hares_tf.hub.export import exporter as export
 from hares_tf.hub.export import module as hub_module
-from hares_tf.models import create_model
+from hares_tf.models import create_model, folded_nfnet
 from hares_tf.models.classifier import Classifier
 
 # Whole exports, each of them checked in a process of its own.
@@ -221,7 +221,7 @@ class TestExport:
     def test_wrong_folding_is_noticed_in_silent_branches(self, tmp_path, monkeypatch):
         """A fresh network's skip gains are 0: its outputs alone would not show the fault."""
         fresh = create_model("slowfast_nfnet_tiny")
-        monkeypatch.setattr(folded, "ALPHA", 0.21)
+        monkeypatch.setattr(folded_nfnet, "ALPHA", 0.21)
         with pytest.raises(HubError, match="deviates"):
             export_module(fresh, tmp_path / "m", weights=RANDOM, flavour="serving")
         assert list(tmp_path.iterdir()) == []
