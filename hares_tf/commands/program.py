@@ -117,11 +117,14 @@ class Command:
         if any(argument in ("--help", "-h", "-help") for argument in argv):
             print(self.help())
             return 0
-        values = self._parsed(argv)
-        check(values, self.all_flags, self.exclusive)
-        return self.run(values) or 0
+        return self.run(self.parse(argv)) or 0
 
-    def _parsed(self, argv: list[str]) -> FlagValues:
+    def parse(self, argv: Sequence[str]) -> FlagValues:
+        """Parses a command line and checks the rules between flags.
+
+        Raises:
+            UsageError: the command line cannot be meant.
+        """
         values = build(self.all_flags)
         try:
             rest = values([self.name, *argv])[1:]
@@ -134,6 +137,7 @@ class Command:
                     f"Unexpected argument {argument!r}; every option is written --name=value."
                 )
             flag.parse([argument] if isinstance(flag.parser, ListParser) else argument)
+        check(values, self.all_flags, self.exclusive)
         return values
 
     def help(self) -> str:
