@@ -78,7 +78,7 @@ def lower(function, *specs) -> str:
         text = compiled.experimental_get_compiler_ir(*specs)(stage="stablehlo")
     except (tf.errors.OpError, ValueError, TypeError) as error:
         reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise PretrainError(f"The step cannot be compiled for a TPU: {reason[:500]}") from error
+        raise PretrainError(f"The step cannot be compiled for a TPU: {reason[:500]}.") from error
     if found := obstacles(text):
         raise PretrainError(f"The step cannot be compiled for a TPU: {'; '.join(found)}.")
     return text

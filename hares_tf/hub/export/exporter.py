@@ -82,7 +82,7 @@ def export_module(
             module.save(model, card, temporary, classifier, **form)
         except Exception as error:
             # TensorFlow wraps a full disk in its own error types.
-            raise HubError(f"cannot write the SavedModel to {output.parent}: {error}") from error
+            raise HubError(f"Cannot write the SavedModel to {output.parent}: {error}") from error
         cases = reference_cases(model)
         if classifier is not None:
             cases |= classifier_cases(classifier, cases)
@@ -97,10 +97,10 @@ def check_destination(output: Path, overwrite: bool) -> None:
     if not output.exists():
         return
     if not overwrite:
-        raise HubError(f"{output} exists already; choose another --output, or add --overwrite")
+        raise HubError(f"{output} exists already; choose another --output, or add --overwrite.")
     is_module = output.is_dir() and (output / "saved_model.pb").is_file()
     if not is_module and not (output.is_dir() and not any(output.iterdir())):
-        raise HubError(f"{output} is no exported module, so --overwrite leaves it alone")
+        raise HubError(f"{output} is no exported module, so --overwrite leaves it alone.")
 
 
 def reference_cases(model) -> dict[str, np.ndarray]:
@@ -167,7 +167,7 @@ def _check_folding(model, precision: str) -> float:
     ]
     deviation = folding.deviation(model, precision, waveforms)
     if not deviation <= conformance.TOLERANCES[precision]:
-        raise HubError(f"the {precision} serving form deviates by {deviation:.1e} from the model")
+        raise HubError(f"The {precision} serving form deviates by {deviation:.1e} from the model.")
     return deviation
 
 
@@ -184,5 +184,5 @@ def _conformance(directory: Path, cases: Path) -> list[str]:
     )
     if done.returncode != 0:
         reason = (done.stdout.strip() or done.stderr.strip() or "no message").splitlines()[-1]
-        raise HubError(f"the exported module fails its conformance check: {reason}")
+        raise HubError(f"The exported module fails its conformance check: {reason}.")
     return done.stdout.strip().splitlines()

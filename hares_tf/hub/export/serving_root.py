@@ -21,11 +21,11 @@ def check_serving_root(root: Path) -> None:
         HubError: it is a file, or the folder of a module.
     """
     if root.exists() and not root.is_dir():
-        raise HubError(f"{root} is a file; --serving_root names a folder of numbered versions")
+        raise HubError(f"{root} is a file; --serving_root names a folder of numbered versions.")
     if (root / "saved_model.pb").exists():
         raise HubError(
             f"{root} is itself a module; --serving_root names the folder above, which holds "
-            "numbered versions"
+            "numbered versions."
         )
 
 

@@ -80,8 +80,8 @@ def example_inputs(name: str, signature, sample_rate: int) -> dict[str, np.ndarr
             found[key] = np.array([_wav(waveform[0], sample_rate)], object)
         else:
             raise HubError(
-                f"the signature {name} takes {key}, {dtype.name} of rank {rank}; warm-up requests "
-                "are made of waveforms, lengths and WAV files only"
+                f"The signature {name} takes {key}, {dtype.name} of rank {rank}; warm-up requests "
+                "are made of waveforms, lengths and WAV files only."
             )
     return found
 
