@@ -155,7 +155,7 @@ class Command:
                     initial_indent=" " * 6,
                     subsequent_indent=" " * 6,
                 )
-        if any(isinstance(flag.parser, ListParser) for flag in self.all_flags):
+        if any(getattr(flag.parser, "splits", False) for flag in self.all_flags):
             lines += ["", "The items of a list are separated by commas, or each by its own flag."]
         return "\n".join(lines)
 
