@@ -155,6 +155,8 @@ class Command:
                     initial_indent=" " * 6,
                     subsequent_indent=" " * 6,
                 )
+        if any(getattr(flag.parser, "splits", False) for flag in self.all_flags):
+            lines += ["", "The items of a list are separated by commas, or each by its own flag."]
         return "\n".join(lines)
 
 
@@ -213,13 +215,13 @@ def _help_text(flag: Flag) -> str:
     if flag.default not in (None, [], (), "", False):
         default = flag.default
         shown = ",".join(map(str, default)) if isinstance(default, (list, tuple)) else default
-        text += f" (default: {shown})"
+        text += f" (default: {str(shown).lower() if flag.parser is SWITCH else shown})"
     return text
 
 
 def _value_hint(flag: Flag) -> str:
     if flag.parser is SWITCH:
-        return ""
+        return f", --no{flag.name}" if flag.default else ""
     if isinstance(flag.parser, NumberOr):
         return f"=NUMBER|{'|'.join(flag.parser.words)}"
     if isinstance(flag.parser, ListParser):

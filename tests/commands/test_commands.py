@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import re
 import signal
 import subprocess
 import sys
@@ -48,6 +49,16 @@ def test_every_command_is_installed_and_tested(repository):
     shared = {"__init__", "declaration", "flags", "program"}
     files = {path.stem for path in Path(COMMANDS["share"].__file__).parent.glob("*.py")}
     assert files == shared | {*MODULES}
+
+
+def test_only_commands_parse_flags(repository):
+    package = repository / "hares_tf"
+    parsing = {
+        path.relative_to(package).parts[0]
+        for path in package.rglob("*.py")
+        if re.search(r"^\s*(from|import) (absl|argparse)\b", path.read_text(), re.MULTILINE)
+    }
+    assert parsing == {"commands"}
 
 
 @pytest.mark.parametrize("name", MODULES)
