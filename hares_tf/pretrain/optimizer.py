@@ -33,7 +33,8 @@ def create_optimizer(config) -> keras.optimizers.Optimizer:
     if name not in classes:
         near = difflib.get_close_matches(name, classes, n=1) or sorted(classes)
         raise PretrainError(
-            f"--config.optimizer.name={name}: there is no such optimizer; did you mean {', '.join(near)}?"
+            f"--config.optimizer.name={name}: there is no such optimizer; did you mean "
+            f"{', '.join(near)}?"
         )
     settings = {key: value for key, value in config.optimizer.items() if key != "name"}
     known = [k for k in inspect.signature(classes[name]).parameters if k not in _NOT_SETTINGS]

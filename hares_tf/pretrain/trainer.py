@@ -132,8 +132,8 @@ def check_batch(config, strategy) -> None:
     (examples, *_) = make_objective(config).encoder_rows(config.batch // replicas)
     if config.chunk and config.chunk < examples and examples % config.chunk:
         raise PretrainError(
-            f"--config.chunk={config.chunk} does not divide the {examples} crops of a replica; choose a "
-            "divisor, or 0 to do without gradient caching."
+            f"--config.chunk={config.chunk} does not divide the {examples} crops of a replica; "
+            "choose a divisor, or 0 to do without gradient caching."
         )
     if config.jit_compile and not isinstance(strategy, type(tf.distribute.get_strategy())):
         raise PretrainError(
