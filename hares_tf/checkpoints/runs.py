@@ -1,7 +1,7 @@
 """Checkpoints of pretraining runs: which one, what it holds, whether it fits its model.
 
-`models.run_files` names the files. Of the arrays `encoder/...` (see `models.variable_names`) and,
-of classifiers, `head/logits/...` are used here. Nothing is ever unpickled.
+`checkpoints.run_files` names the files. The arrays `encoder/...` (see `variable_names`) and, of
+classifiers, `head/logits/...` are used here. Nothing is ever unpickled.
 """
 
 import json
@@ -32,7 +32,7 @@ _WORDS = {str: "text", list: "list", dict: "JSON object"}
 
 @dataclass(frozen=True)
 class Run:
-    """What the `run.json` of a run says.
+    """The content of the `run.json` of a run.
 
     Attributes:
         folder: of the run.
@@ -68,7 +68,7 @@ class Checkpoint:
     arrays: dict[str, np.ndarray]
 
     def provenance(self) -> dict:
-        """Where the weights come from, for the model card."""
+        """Returns the provenance of the weights, for the model card."""
         return {
             "source": "pretrained",
             "objective": self.run.objective,
@@ -143,7 +143,7 @@ def load_classifier(checkpoint: Checkpoint, embedding_size: int) -> Classifier |
     """The classifier of a classification run; None for others.
 
     Raises:
-        CheckpointError: the checkpoint's head is no dense layer from the embedding to the
+        CheckpointError: the checkpoint's head is not a dense layer from the embedding to the
             classes of the run.
     """
     classes = checkpoint.run.classes

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Classifier:
-    """What stands on the embedding.
+    """A dense classifier on the embedding.
 
     Attributes:
         dense: a built Keras layer, embedding `[batch, dim]` -> logits `[batch, classes]`, float32.

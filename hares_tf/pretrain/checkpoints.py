@@ -42,11 +42,11 @@ class Checkpoints:
         return sorted(step for step in steps if step is not None)
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint of `step` is or would be."""
+        """Returns the path of the checkpoint of `step`, whether it exists or not."""
         return self.folder / checkpoint_name(step)
 
     def clean(self) -> None:
-        """Removes what killed processes have left half written."""
+        """Removes files that killed processes have left half written."""
         for leftover in self.folder.glob(".tmp-*"):
             leftover.unlink(missing_ok=True)
 

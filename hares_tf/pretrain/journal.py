@@ -1,4 +1,4 @@
-"""What a run leaves to read: metrics.jsonl, TensorBoard events, lines on the terminal."""
+"""The log of a run: metrics.jsonl, TensorBoard events, lines on the terminal."""
 
 import json
 import os
