@@ -13,7 +13,7 @@ from hares_tf.layers.grouped_convolution import grouped_conv2d
 VARIANCE_FLOOR = 1e-4
 
 # Of this thread, since each replica of a strategy traces the same layers in a thread of its own.
-_given = contextvars.ContextVar("given_kernels")
+_given: contextvars.ContextVar[dict] = contextvars.ContextVar("given_kernels")
 
 
 @contextlib.contextmanager

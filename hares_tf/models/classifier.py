@@ -3,6 +3,7 @@
 import csv
 import io
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Classifier:
         classes: names, in the order of the logits.
     """
 
-    dense: object
+    dense: Any
     classes: tuple[str, ...]
 
     def class_map(self) -> str:

@@ -61,7 +61,7 @@ class Checkpoints:
         arrays = {name: np.asarray(variable.value) for name, variable in variables.items()}
         metadata = json.dumps({"schema": SCHEMA, "step": step, **about})
         with atomic_file(self.path(step)) as temporary, open(temporary, "wb") as file:
-            np.savez(file, metadata=np.array(metadata), **arrays)
+            np.savez(file, allow_pickle=False, metadata=np.array(metadata), **arrays)
             file.flush()
             os.fsync(file.fileno())
         # A later one would count as the newest: the run was restored from one before it.

@@ -79,9 +79,9 @@ def pretrain(
     keep_float32()
     strategy = strategy or tf.distribute.get_strategy()
     workdir = Path(workdir)
-    progress = Progress(progress)
+    reporter = Progress(progress)
     if config.precision == "mixed_bfloat16" and not sums_bfloat16_exactly():
-        progress.say(
+        reporter.say(
             "this processor adds up gradients in bfloat16, which loses digits; "
             "--config.precision=float32 does not"
         )
@@ -110,12 +110,12 @@ def pretrain(
         step = about["step"]
         check_agreement(strategy, step=step, record=fingerprint(record))
         for sentence in passed:
-            progress.say(f"{sentence}; going on from step {step}")
+            reporter.say(f"{sentence}; going on from step {step}")
         if chief and begun is None:
             write_record(workdir, record)
         if step:
-            progress.say(f"going on from step {step:,} in {workdir}")
-        run = _Run(config, workdir, strategy, clips, learner, checkpoints, chief, probe, progress)
+            reporter.say(f"going on from step {step:,} in {workdir}")
+        run = _Run(config, workdir, strategy, clips, learner, checkpoints, chief, probe, reporter)
         # Of the run's beginning, also where it is resumed: what "exploding" is measured by.
         run.first_loss = about.get("first_loss")
         return run.train(step, variables)

@@ -13,12 +13,6 @@ def normal(*shape):
     return np.random.default_rng(5).standard_normal(shape).astype(np.float32)
 
 
-def set_weights(layer):
-    """Every weight away from its initial value."""
-    generator = np.random.default_rng(6)
-    layer.set_weights([generator.normal(0.5, 0.3, weight.shape) for weight in layer.get_weights()])
-
-
 def test_effective_kernels_are_standardized():
     conv = layers.ScaledWSConv2D(6, (3, 3), groups=2, input_scale=2.0)
     conv.build((None, None, None, 8))
