@@ -128,7 +128,7 @@ class _ListFlag(flags.Flag):
     def parse(self, argument: str | Sequence[str]) -> None:
         """Adds the items to those of earlier occurrences."""
         items = self._parse(argument)
-        earlier: list = list(self.value) if self.present and self.value else []
+        earlier: Any = self.value if self.present else ()
         self.value = [*earlier, *items]
         self.present += 1
 
