@@ -129,7 +129,7 @@ class _ListFlag(flags.Flag):
         """Adds the items to those of earlier occurrences."""
         items = self._parse(argument)
         earlier: Any = self.value if self.present else ()
-        self.value = [*earlier, *items]
+        self.value = [*earlier, *(items or ())]
         self.present += 1
 
 
