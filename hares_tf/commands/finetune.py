@@ -47,7 +47,11 @@ prediction for every test clip) and confusion.svg. An interrupted run writes not
 _DEFAULT = Settings()
 FLAGS = {
     "Module": (
-        flags.HANDLE,
+        replace(
+            flags.HANDLE,
+            help="The module to fine-tune: the folder or .tar.gz of a SavedModel, or an address on "
+            "TF-Hub or Kaggle Models.",
+        ),
         replace(flags.OUTPUT, help="The folder of the new module."),
         Flag("report", "The folder of the report. Default: OUTPUT-report."),
         Flag("name", "The new module's name. Default: the old one's and _finetuned."),

@@ -90,9 +90,8 @@ class Command:
                 sys.stdout.flush()  # fails here, not at the very end, if the reader is gone
             return status
         except HaresError as error:
-            self._fail(argv, str(error))
-            if isinstance(error, UsageError):
-                print(f"See `{self.name} --help`.", file=sys.stderr)
+            hint = f" See `{self.name} --help`." * isinstance(error, UsageError)
+            self._fail(argv, f"{error}{hint}")
             return 2
         except OSError as error:
             if isinstance(error, BrokenPipeError) and _reader_is_gone():
@@ -118,11 +117,14 @@ class Command:
         if any(argument in ("--help", "-h", "-help") for argument in argv):
             print(self.help())
             return 0
-        values = self._parsed(argv)
-        check(values, self.all_flags, self.exclusive)
-        return self.run(values) or 0
+        return self.run(self.parse(argv)) or 0
 
-    def _parsed(self, argv: list[str]) -> FlagValues:
+    def parse(self, argv: Sequence[str]) -> FlagValues:
+        """Parses a command line and checks the rules between flags.
+
+        Raises:
+            UsageError: the command line cannot be meant.
+        """
         values = build(self.all_flags)
         try:
             rest = values([self.name, *argv])[1:]
@@ -135,6 +137,7 @@ class Command:
                     f"Unexpected argument {argument!r}; every option is written --name=value."
                 )
             flag.parse([argument] if isinstance(flag.parser, ListParser) else argument)
+        check(values, self.all_flags, self.exclusive)
         return values
 
     def help(self) -> str:
@@ -152,6 +155,8 @@ class Command:
                     initial_indent=" " * 6,
                     subsequent_indent=" " * 6,
                 )
+        if any(getattr(flag.parser, "splits", False) for flag in self.all_flags):
+            lines += ["", "The items of a list are separated by commas, or each by its own flag."]
         return "\n".join(lines)
 
 
@@ -210,13 +215,13 @@ def _help_text(flag: Flag) -> str:
     if flag.default not in (None, [], (), "", False):
         default = flag.default
         shown = ",".join(map(str, default)) if isinstance(default, (list, tuple)) else default
-        text += f" (default: {shown})"
+        text += f" (default: {str(shown).lower() if flag.parser is SWITCH else shown})"
     return text
 
 
 def _value_hint(flag: Flag) -> str:
     if flag.parser is SWITCH:
-        return ""
+        return f", --no{flag.name}" if flag.default else ""
     if isinstance(flag.parser, NumberOr):
         return f"=NUMBER|{'|'.join(flag.parser.words)}"
     if isinstance(flag.parser, ListParser):

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hares_tf.evaluation.encoders.probe import fitted, normalised
+from hares_tf.audio.normalization import normalized
+from hares_tf.evaluation.encoders.probe import fitted
 from hares_tf.finetune.errors import FinetuneError
 from hares_tf.hub.hub_layer import HubLayer
 from hares_tf.hub.loader import LocatedModule
@@ -46,7 +47,11 @@ class WaveformEmbedder(keras.layers.Layer):
 
     def call(self, waveform, training=False):
         interface = self._interface
-        pieces = normalised(fitted(waveform, interface["window_samples"]), interface["normalise"])
+        pieces = normalized(
+            fitted(waveform, interface["window_samples"]),
+            interface["normalise"],
+            tf.experimental.numpy,
+        )
         if interface["input_rank"] == 3:
             pieces = pieces[..., tf.newaxis]
         output = tf.cast(self.hub(pieces, training=training), tf.float32)

@@ -85,6 +85,7 @@ def _module(source: str):
             return importlib.import_module(f"hares_tf.pretrain.configs.{path.stem}")
         raise PretrainError(f"--config={source}: there is no such file.")
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    assert spec is not None and spec.loader is not None  # it ends in .py
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -139,7 +140,7 @@ def check(config: ConfigDict) -> None:
     if mixing not in DOMAINS:
         raise PretrainError(f"objective.mixing is one of {', '.join(DOMAINS)}, not {mixing!r}.")
     if config.decay not in DECAYS:
-        raise PretrainError(f"decay is one of {', '.join(DECAYS)}, not {config.decay!r}.")
+        raise PretrainError(f"--config.decay is one of {', '.join(DECAYS)}, not {config.decay!r}.")
     if config.crops.pad not in ("zeros", "repeat"):
         raise PretrainError(f"crops.pad is zeros or repeat, not {config.crops.pad!r}.")
     for key in ("batch", "steps", "steps_per_call", "log_every", "checkpoint_every", "keep"):
@@ -154,9 +155,11 @@ def check(config: ConfigDict) -> None:
             "lower warmup_steps."
         )
     if config.precision not in ("float32", "mixed_bfloat16"):
-        raise PretrainError(f"precision is float32 or mixed_bfloat16, not {config.precision!r}.")
+        raise PretrainError(
+            f"--config.precision is float32 or mixed_bfloat16, not {config.precision!r}."
+        )
     if config.seed >= 2**31:
-        raise PretrainError(f"seed must be below 2^31, but is {config.seed}.")
+        raise PretrainError(f"--config.seed must be below 2^31, but is {config.seed}.")
     if config.probe.every < 0 or config.block_clips < 1:
         raise PretrainError("probe.every must not be negative, and block_clips at least 1.")
     if config.probe.tasks and not config.probe.every:

@@ -28,7 +28,7 @@ _CUSTOM_TARGET = re.compile(r"custom_call\s*@([\w.$]+)")
 
 
 class ProgramContext:
-    """What the step needs of a replica context, for a program that runs on `replicas` cores.
+    """A replica context for a program that runs on `replicas` cores.
 
     Args:
         replicas: how many cores run the program together.
@@ -78,14 +78,14 @@ def lower(function, *specs) -> str:
         text = compiled.experimental_get_compiler_ir(*specs)(stage="stablehlo")
     except (tf.errors.OpError, ValueError, TypeError) as error:
         reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise PretrainError(f"The step cannot be compiled for a TPU: {reason[:500]}") from error
+        raise PretrainError(f"The step cannot be compiled for a TPU: {reason[:500]}.") from error
     if found := obstacles(text):
         raise PretrainError(f"The step cannot be compiled for a TPU: {'; '.join(found)}.")
     return text
 
 
 def obstacles(text: str) -> list[str]:
-    """What in a StableHLO module a TPU cannot run, or only slowly; [] if nothing.
+    """Returns the parts of a StableHLO module that a TPU cannot run, or only slowly.
 
     Args:
         text: of the module.

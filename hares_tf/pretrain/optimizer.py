@@ -33,14 +33,15 @@ def create_optimizer(config) -> keras.optimizers.Optimizer:
     if name not in classes:
         near = difflib.get_close_matches(name, classes, n=1) or sorted(classes)
         raise PretrainError(
-            f"optimizer.name={name}: there is no such optimizer; did you mean {', '.join(near)}?"
+            f"--config.optimizer.name={name}: there is no such optimizer; did you mean "
+            f"{', '.join(near)}?"
         )
     settings = {key: value for key, value in config.optimizer.items() if key != "name"}
     known = [k for k in inspect.signature(classes[name]).parameters if k not in _NOT_SETTINGS]
     for key in settings:
         if key not in known:
             raise PretrainError(
-                f"optimizer.{key}: {name} has no such argument; it has {', '.join(known)}."
+                f"--config.optimizer.{key}: {name} has no such argument; it has {', '.join(known)}."
             )
     # The name is part of the names of its variables, which Keras would number otherwise.
     return optimizer_of_summed_gradients(

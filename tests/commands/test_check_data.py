@@ -80,7 +80,7 @@ def test_a_whole_task_exits_with_0(data, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        (["--data_dir=/no/such/folder"], "no folder"),
+        (["--data_dir=/no/such/folder"], "no such folder"),
         (["--tasks=esc5"], "esc50"),
         (["--decode=some"], "decode"),
     ],

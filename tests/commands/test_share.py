@@ -101,7 +101,7 @@ def test_page(module, tmp_path):
     assert text.startswith("# small\\_simclr\n\nA network \\*for\\* tests.\n\n## Intended use\n")
     titles = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert titles == [
-        *("Intended use", "Interface", "Training data", "HARES scores", "Limits", "Licence"),
+        *("Intended use", "Interface", "Training data", "HARES scores", "Limits", "License"),
         "Integrity",
     ]
     lines = text.splitlines()
@@ -219,7 +219,7 @@ def test_a_card_of_endless_sources_ends(tmp_path):
         (["--archive=m.tar.gz"], "--handle is required."),
         (["MODULE"], "--card=FILE.md"),
         (["MODULE", "--card=m.md"], "--license"),
-        (["MODULE", "--card=m.html", "--license=MIT"], "end in .md"),
+        (["MODULE", "--card=m.html", "--license=MIT"], "ends in .md"),
         (["MODULE", "--archive=m.zip"], "end in .tar.gz"),
         (["MODULE", "--archive=m.tar.gz", "--results=r"], "--results goes with --card"),
         (["MODULE", "--card=m.md", "--license=MIT", "--results=r"], "r: no such folder"),

@@ -102,9 +102,9 @@ def test_unknown_configurations_and_files(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name the configuration"),
-        (["--config=demo"], "give --data"),
-        (["--config=demo", "--data=x"], "give --workdir"),
+        ([], "--config and --data"),
+        (["--config=demo"], "--data and --workdir are required"),
+        (["--config=demo", "--data=x"], "--workdir is required"),
         (["--config=demo", "--data=x", "--workdir=y", "--labels=subfolder"], "takes no --labels"),
         (["--config=demo", "--data=x", "--workdir=y", "--strategy=gpu"], "strategy"),
         (["--config=demo", "--config.batch=x", "--data=x", "--workdir=y"], "whole number"),

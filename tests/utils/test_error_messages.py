@@ -13,13 +13,9 @@ import pytest
 
 #: Folders and files that are not in this style yet; to become empty.
 NOT_YET = (
-    "checkpoints/",
     "data/",
     "evaluation/",
     "hub/",
-    "jobs/",
-    "models/",
-    "pretrain/",
     "recordings/",
 )
 # A name of the code or of a file: learning_rate, crops.seconds, setup.cfg, TF_CONFIG.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from hares_tf.audio.normalization import normalized
 from hares_tf.evaluation.encoders.interface import Interface, from_card, preset_for
 from hares_tf.evaluation.encoders.runtime import DEFAULT, OPENVINO, Runtime, in_openvino
 from hares_tf.evaluation.errors import EvaluationError
@@ -135,7 +136,7 @@ def _function_encoder(module, function: Callable, stated: Interface) -> Encoder:
             ) from error
 
     def embed(batch: np.ndarray) -> np.ndarray:
-        pieces = normalised(fitted(batch, stated.window_samples), stated.normalise)
+        pieces = normalized(fitted(batch, stated.window_samples), stated.normalise)
         embeddings = call(pieces)
         if embeddings.ndim != 2 or len(embeddings) != len(pieces):
             raise EvaluationError(
@@ -163,17 +164,6 @@ def fitted(batch: np.ndarray, length: int | None) -> np.ndarray:
         return batch
     tiles = max(1, -(-batch.shape[1] // length))
     return np.pad(batch, [(0, 0), (0, tiles * length - batch.shape[1])]).reshape(-1, length)
-
-
-def normalised(waveforms: np.ndarray, kind: str | None) -> np.ndarray:
-    """Each waveform as `Interface.normalise` says."""
-    if kind == "standard":
-        deviation = np.maximum(waveforms.std(axis=1, keepdims=True), 1e-7)
-        return (waveforms - waveforms.mean(axis=1, keepdims=True)) / deviation
-    if kind == "peak_quarter":
-        peak = np.maximum(np.abs(waveforms).max(axis=1, keepdims=True), 1e-7)
-        return 0.25 * waveforms / peak
-    return waveforms
 
 
 def in_words(interface: dict) -> str:

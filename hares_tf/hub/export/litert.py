@@ -25,12 +25,12 @@ def export(handle: str, output: Path, quantize: str = "none", overwrite: bool = 
         HubError: it cannot be converted, or what was converted computes something else.
     """
     if output.suffix != ".tflite":
-        raise HubError(f"--output={output}: the name of a LiteRT model ends in .tflite")
+        raise HubError(f"--output={output}: the name of a LiteRT model ends in .tflite.")
     if output.exists() and not (overwrite and output.is_file()):
-        raise HubError(f"{output} exists already; choose another --output, or add --overwrite")
+        raise HubError(f"{output} exists already; choose another --output, or add --overwrite.")
     module = locate(handle)
     if module.kind != "saved_model":
-        raise HubError(f"{handle} is no SavedModel, so it cannot be converted for LiteRT")
+        raise HubError(f"{handle} is no SavedModel, so it cannot be converted for LiteRT.")
     sample_rate = (module.card or {}).get("sample_rate") or _USUAL_SAMPLE_RATE
     from hares_tf.runtimes import litert as tflite
 

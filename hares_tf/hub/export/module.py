@@ -21,7 +21,7 @@ def save(
     card: dict,
     directory: Path,
     classifier: Classifier | None = None,
-    flavour: str = REUSABLE,
+    flavor: str = REUSABLE,
     precision: str = FLOAT32,
 ) -> None:
     """Writes the SavedModel of a built `WaveformEncoder` into `directory`, `card` in its assets.
@@ -33,11 +33,11 @@ def save(
         card: what the module says about itself.
         directory: the folder to write.
         classifier: on the embedding, or None.
-        flavour: one of `hub.flavors.FLAVOURS`.
+        flavor: one of `hub.flavors.FLAVORS`.
         precision: of the serving flavor.
     """
     # Tracing is what takes time and graph size: once for each mode; everything callable wraps it.
-    if flavour == SERVING:
+    if flavor == SERVING:
         folded = ServingForm(model, precision)
         network = _trace(folded)
         networks = {False: network, True: network}

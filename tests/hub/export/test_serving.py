@@ -172,7 +172,7 @@ class TestServingRoot:
         ("arguments", "word"),
         [
             (["--output=o", "--serving_root=m"], "exclude"),
-            (["--serving_root=m", "--overwrite"], "new version"),
+            (["--serving_root=m", "--overwrite"], "exclude"),
             (["--serving_root=module"], "itself a module"),
             (["--serving_root=file"], "is a file"),
         ],
