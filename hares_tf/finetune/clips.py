@@ -99,7 +99,7 @@ def decode(
                     rejected.append((recording.id, samples))
                     reasons.setdefault(recording.label, samples)
                     continue
-                file.write(samples)
+                file.write(samples.tobytes())
                 clips.append(
                     Clip(
                         recording.id,

@@ -88,6 +88,7 @@ def open_module(module: LocatedModule, interface: dict, trainable: bool) -> Wave
     Raises:
         FinetuneError: the module cannot be called in a graph, in inference and training mode.
     """
+    assert module.path is not None  # a SavedModel has a folder
     rate, cause = interface["sample_rate"], ""
     for arguments in _argument_sets(rate):
         try:

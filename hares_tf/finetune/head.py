@@ -126,7 +126,7 @@ def fit_head(
     """
     dim = train.embeddings.shape[1]
     standardize = Standardizer(train.embeddings)
-    rows = standardize(train.embeddings, out=matrix(*train.embeddings.shape, scratch))
+    rows = standardize(train.embeddings, out=matrix(len(train.embeddings), dim, scratch))
     targets = np.repeat(train.targets, train.rows_per_clip).astype(np.int32)[:, None]
     path = LogisticPath(rows, targets, Labels.classes(classes))
     # In float64, mean and scale follow from the standardized 0 and 1.

@@ -134,6 +134,7 @@ def check_paths(
         raise FinetuneError(
             f"{module.handle} is {what}. Only a SavedModel can be fine-tuned: export it as one."
         )
+    assert module.path is not None  # a SavedModel has a folder
     source = Path(os.path.realpath(module.path))
     if target == source or target in source.parents:
         raise FinetuneError(f"--output={output} is where the module itself lies. Choose another.")
@@ -204,7 +205,7 @@ class _Run:
             skipped = "--epochs=0 asks for the head alone"
         elif not self._encoder.hub.trainable:
             skipped = "the module has no trainable variables"
-        self._training = {
+        self._training: dict = {
             "skipped": skipped,
             "epochs": 0 if skipped else self._settings.epochs,
             "best_epoch": 0,

@@ -154,7 +154,7 @@ def _survey(
     label_column: str,
     split_column: str | None,
     where: list,
-) -> tuple[Counter, tuple[str, ...]]:
+) -> tuple[Counter[str], tuple[str, ...]]:
     """Counts the rows of each label, and lists the parts ("" without a split column)."""
     if not label_column:
         raise FinetuneError(
@@ -163,7 +163,8 @@ def _survey(
     columns = dict.fromkeys(
         [file_column, label_column, *filter(None, [split_column]), *(c for c, _ in where)]
     )
-    labels, parts = Counter(), Counter()
+    labels: Counter[str] = Counter()
+    parts: Counter[str] = Counter()
     for number, row in read_table(Path(table), columns):
         if not all(row[column].strip() in values for column, values in where):
             continue

@@ -46,8 +46,8 @@ class HubLayer(keras.layers.Layer):
         **kwargs: `name` and `dtype` of a Keras layer.
 
     Raises:
-        HubError: the handle names no SavedModel, one in the old TF1 format, one without such an
-            output, or `trainable` is asked of a module that lists no trainable variables.
+        HubError: the handle names no SavedModel, one without such an output, or `trainable` is
+            asked of a module that lists no trainable variables.
     """
 
     def __init__(
@@ -261,10 +261,5 @@ def _located(handle: str) -> LocatedModule:
         raise HubError(
             f"{handle} is a Keras model, not a SavedModel; load it with keras.saving.load_model "
             "and use it as a layer"
-        )
-    if (module.path / "tfhub_module.pb").is_file():
-        raise HubError(
-            f"{handle} is in the TF1 Hub format, which cannot be used as a layer; export it as a "
-            "SavedModel of TensorFlow 2"
         )
     return module

@@ -73,6 +73,24 @@ def test_a_batch_of_exactly_one_is_called_for_each_row(several):
     np.testing.assert_allclose(model.predict(WAVEFORMS, verbose=0), peaks)
 
 
+def test_a_module_in_the_tf1_format_is_used_frozen(tmp_path):
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        waveform = v1.placeholder(tf.float32, [None, None])
+        gain = v1.get_variable("gain", initializer=[2.0])
+        peak = gain * tf.reduce_max(waveform, axis=1, keepdims=True)
+        session.run(v1.global_variables_initializer())
+        builder = v1.saved_model.Builder(str(tmp_path / "tf1"))
+        signature = v1.saved_model.predict_signature_def({"default": waveform}, {"default": peak})
+        builder.add_meta_graph_and_variables(session, [], {"default": signature})
+        builder.save()
+    (tmp_path / "tf1" / "tfhub_module.pb").write_bytes(b"\x08\x03")
+    layer = HubLayer(tmp_path / "tf1")
+    np.testing.assert_allclose(layer(WAVEFORMS), 2 * WAVEFORMS.max(1, keepdims=True))
+    with pytest.raises(HubError, match="lists no trainable_variables"):
+        HubLayer(tmp_path / "tf1", trainable=True)
+
+
 def test_training_in_inference_mode(several):
     """Of a function that was traced for inference only."""
     with pytest.raises(HubError, match="traced for inference only"):
