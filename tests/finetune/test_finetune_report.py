@@ -20,10 +20,10 @@ def test_intervals_are_wilsons():
         p = right / n
         middle = (p + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        found = accuracy(right, n)
-        assert found["accuracy"] == pytest.approx(100 * p)
-        wanted = [100 * (middle - half), 100 * (middle + half)]
-        assert found["interval"] == pytest.approx(wanted, abs=1e-3)
+        result = accuracy(right, n)
+        assert result["accuracy"] == pytest.approx(100 * p)
+        expected = [100 * (middle - half), 100 * (middle + half)]
+        assert result["interval"] == pytest.approx(expected, abs=1e-3)
 
 
 def held_out():
