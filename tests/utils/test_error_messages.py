@@ -15,7 +15,6 @@ import pytest
 NOT_YET = (
     "data/",
     "evaluation/",
-    "finetune/",
     "hub/",
     "recordings/",
 )
