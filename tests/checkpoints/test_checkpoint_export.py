@@ -365,7 +365,7 @@ class TestWrongInputs:
             ),
             (
                 '{"schema": 1, "model": "log_mel_statistics", "objective": "simclr", "data": []}',
-                "'data' is no JSON object",
+                "'data' is not a JSON object",
             ),
         ],
     )
