@@ -1,5 +1,6 @@
 """The command `hares-check-data`: which data sets are there, whole and readable."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from absl import flags
 from hares_tf.audio import AudioError
 from hares_tf.commands import program as command
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.tasks import HARES, known_tasks, load_task, resolve
+from hares_tf.evaluation.suites import resolve
+from hares_tf.evaluation.tasks import HARES, known_tasks, load_task
 from hares_tf.evaluation.tasks.declaration import Clip, Manifest, Places, Task
 from hares_tf.evaluation.tasks.preparing import shortfalls
 from hares_tf.utils.errors import HaresError
@@ -290,16 +292,17 @@ def _main(values: flags.FlagValues) -> int:
         Path(values.data_dir) if values.data_dir else None,
         Path(values.tfds_dir) if values.tfds_dir else None,
     )
-    digests = None
+    digests = contextlib.nullcontext()
     if values.duplicates:
         digests = DigestCache(cache_dir() / "embeddings" / "digests.sqlite")
     progress = Progress("none" if values.quiet else "bar")
     found = []
-    for task in _tasks(values.tasks, values.data_dir):
-        decode = None if values.decode == "all" else int(values.decode)
-        found.append(check_task(task, places, decode, digests, progress))
-        if not values.quiet:
-            print("\n".join(details(found[-1])) + "\n")
+    with digests as cache:
+        for task in _tasks(values.tasks, values.data_dir):
+            decode = None if values.decode == "all" else int(values.decode)
+            found.append(check_task(task, places, decode, cache, progress))
+            if not values.quiet:
+                print("\n".join(details(found[-1])) + "\n")
     print(table(found))
     return 0 if all(one.state == "whole" for one in found) else 1
 

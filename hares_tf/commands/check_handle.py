@@ -10,8 +10,8 @@ from absl import flags
 
 from hares_tf.commands import interface_flags
 from hares_tf.commands import program as command
+from hares_tf.evaluation import Encoder, open_encoder, stated_interface
 from hares_tf.evaluation.encoders import runtime as runtimes
-from hares_tf.evaluation.encoders.handle import Encoder, in_words, open_encoder, stated_interface
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.runtimes.errors import ConversionError
 
@@ -148,7 +148,7 @@ def _main(values: flags.FlagValues) -> int:
     except ConversionError as error:
         print(f"  {error}; TensorFlow computes instead")
         encoder = open_encoder(module, stated)
-    print(f"  {in_words(encoder.interface)} (stated by: {source})")
+    print(f"  {encoder.description} (stated by: {source})")
     findings = check_encoder(encoder)
     width = max(len(finding.name) for finding in findings)
     for finding in findings:

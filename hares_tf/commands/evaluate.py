@@ -254,18 +254,13 @@ def _main(values: flags.FlagValues) -> None:
         "verify": values.verify,
         "progress": "json" if values.json_progress else "none" if values.quiet else "bar",
     }
-    from hares_tf.evaluation import runner
+    from hares_tf.evaluation import embed_only, evaluate
+    from hares_tf.jobs import Runner
 
     if values.embed_only:
-        failures = runner.embed_only(
-            values.handle,
-            values.tasks,
-            runner=values.runner or "local",
-            workers=values.workers,
-            beam_options=values.beam_options,
-            **shared,
-        )
-        for handle, by_task in zip(values.handle, failures, strict=True):
+        runner = Runner(values.runner or "local", values.workers, tuple(values.beam_options))
+        failures = embed_only(values.handle, values.tasks, runner=runner, **shared)
+        for handle, by_task in failures.items():
             failed = sum(map(len, by_task.values()))
             print(
                 f"{handle}: everything is embedded" + (f", {failed} clip(s) failed" * bool(failed))
@@ -273,7 +268,8 @@ def _main(values: flags.FlagValues) -> None:
         return
     from hares_tf.evaluation.report import compare, table
 
-    results = runner.evaluate(values.handle, values.tasks, output=values.output, **shared)
+    models = evaluate(values.handle, values.tasks, output=values.output, **shared)
+    results = [[result.to_json() for result in model] for model in models]
     print(table(results))
     if values.compare:
         print()

@@ -2,7 +2,7 @@
 
 from absl import flags
 
-from hares_tf.evaluation.encoders.interface import NORMALISATIONS, POOLS, Interface
+from hares_tf.evaluation.encoders.interface import NORMALIZATIONS, POOLS, Interface
 
 
 def define(values: flags.FlagValues) -> None:
@@ -46,7 +46,7 @@ def define(values: flags.FlagValues) -> None:
     flags.DEFINE_enum(
         "normalise",
         None,
-        list(NORMALISATIONS),
+        list(NORMALIZATIONS),
         "What is done to each waveform first: zero mean and unit deviation, or a peak of 0.25. "
         "Default: none.",
         flag_values=values,
@@ -62,5 +62,5 @@ def read(values: flags.FlagValues) -> Interface:
         window_samples=values.window_samples,
         pool=values.pool,
         input_rank=values.input_rank,
-        normalise=values.normalise,
+        normalize=values.normalise,
     )

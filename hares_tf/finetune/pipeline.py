@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.evaluation.embeddings.windows import window_samples
-from hares_tf.evaluation.encoders.handle import Encoder, in_words, stated_interface
+from hares_tf.evaluation.encoders.encoder import Encoder
+from hares_tf.evaluation.encoders.handle import stated_interface
 from hares_tf.evaluation.encoders.interface import Interface
 from hares_tf.finetune import report as reports
 from hares_tf.finetune.clips import decode
@@ -155,7 +156,7 @@ class _Run:
         rate = self._adapter.sample_rate
         noise = np.random.default_rng(0).normal(0, 0.1, (2, rate)).astype(np.float32)
         self._encoder.check_against(self._adapter.embed, noise)
-        progress.say(f"{module.name}: {in_words(self._adapter.interface)}")
+        progress.say(f"{module.name}: {self._adapter.description}")
 
         self._scratch = output.resolve().parent
         self._scratch.mkdir(parents=True, exist_ok=True)

@@ -59,7 +59,7 @@ def probe(handle: str, loaded, stated: Interface) -> tuple[Callable, int, dict, 
                 window_samples=length,
                 pool=(stated.pool or "mean") if pooled else None,
                 input_rank=rank,
-                normalise=stated.normalise or "none",
+                normalize=stated.normalize or "none",
             )
             embed, graph = _embedder(loaded, call, interface, one_by_one)
             if shapes:
@@ -260,7 +260,7 @@ def _embedder(
 
     @tf.function
     def embed(batch):
-        pieces = normalised(fitted(batch, interface.window_samples), interface.normalise)
+        pieces = normalised(fitted(batch, interface.window_samples), interface.normalize)
         if one_by_one:
             embeddings = tf.map_fn(embedding, pieces, fn_output_signature=tf.float32)
         else:
@@ -287,7 +287,7 @@ def fitted(batch, length: int | None):
 
 
 def normalised(waveforms, kind: str):
-    """Waveforms as `interface.Interface.normalise` says."""
+    """Waveforms as `interface.Interface.normalize` says."""
     if kind == "standard":
         mean, variance = tf.nn.moments(waveforms, axes=[1], keepdims=True)
         return (waveforms - mean) * tf.math.rsqrt(variance + 1e-7)
