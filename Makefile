@@ -24,17 +24,18 @@ JAX_VENV := .venv-jax
 JAX_READY := $(JAX_VENV)/.ready
 INTEROP := build/interop
 
-.PHONY: help demo test test-slow lint format bench tpu-check tpu-check-steps clean
+.PHONY: help demo test test-slow lint docs format bench tpu-check tpu-check-steps clean
 .PHONY: test-interop test-tf215 test-jax test-beam test-torch
 
 help:
 	@echo "make demo       pretrain a small encoder, score it on synthetic tasks (minutes)"
-	@echo "make test       all tests but the slow ones (under ten minutes on two cores)"
+	@echo "make test       all tests but the slow ones (about five minutes on two cores)"
 	@echo "make test-slow  the whole network in float64 and other long proofs"
 	@echo "make test-interop  TF 2.15 with tensorflow-addons, and the JAX backend (two environments)"
 	@echo "make test-beam  the workers of Apache Beam (an environment of its own)"
 	@echo "make test-torch PyTorch installed beside this package (an environment of its own)"
-	@echo "make lint       ruff"
+	@echo "make lint       ruff, mypy, and the documentation"
+	@echo "make docs       the documentation as a site, in build/site"
 	@echo "make bench      speed and memory, as ratios to this machine's own peak and to peers"
 	@echo "make tpu-check  compile the training step for a TPU that is not here (15 minutes)"
 
@@ -75,7 +76,7 @@ demo: $(READY)
 		--output=$(DEMO)/log_mel_statistics
 	$(BIN)/hares-export --model=slowfast_nfnet_tiny --random_weights --seed=0 --overwrite \
 		--name=tiny_random --output=$(DEMO)/tiny_random
-	$(BIN)/hares-prepare $(DEMO_TASKS:%=--task=mini_%) --overwrite --output=$(DEMO)/clips
+	$(BIN)/hares-prepare $(DEMO_TASKS:%=--tasks=mini_%) --overwrite --output=$(DEMO)/clips
 	rm -rf $(DEMO)/run
 	$(BIN)/hares-pretrain --config=demo --data=$(DEMO)/clips --workdir=$(DEMO)/run
 	$(BIN)/hares-export --checkpoint=$(DEMO)/run --overwrite \
@@ -145,9 +146,15 @@ $(TORCH_READY): setup.cfg pyproject.toml
 test-torch: $(TORCH_READY)
 	$(TORCH_VENV)/bin/python -m pytest -p no:cacheprovider tests/interop/torch_encoder.py
 
-lint: $(READY)
+lint: $(READY) docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy hares_tf
+
+# Any warning, such as a link that leads nowhere, is an error.
+docs: export NO_MKDOCS_2_WARNING = 1
+docs: $(READY)
+	$(BIN)/mkdocs build --strict --quiet
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
@@ -156,7 +163,7 @@ format: $(READY)
 bench: $(BENCH_READY)
 	$(BIN)/python benchmarks/speed/log_mel.py
 	$(BIN)/python benchmarks/speed/embedding.py
-	$(BIN)/python benchmarks/speed/flavours.py
+	$(BIN)/python benchmarks/speed/flavors.py
 	$(BIN)/python benchmarks/speed/runtimes.py
 	$(BIN)/python benchmarks/speed/evaluation.py
 	$(BIN)/python benchmarks/speed/store.py

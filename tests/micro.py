@@ -3,7 +3,7 @@
 Also a configuration file: `hares-pretrain --config=tests/micro.py`.
 """
 
-from hares_tf.models import registry
+from hares_tf.models import EncoderSpec, register
 from hares_tf.models.nfnet_variants import VARIANTS, PathVariant, SlowFastVariant
 
 NAME = "slowfast_nfnet_micro"
@@ -29,11 +29,13 @@ VARIANTS["micro"] = SlowFastVariant(
     ),
     fusion_channels=(2, 2),
 )
-registry._BY_NAME[NAME] = registry.EncoderSpec(
-    name=NAME,
-    network="hares_tf.models.slowfast_nfnet:SlowFastNFNet",
-    arguments={"variant": "micro"},
-    description="For tests.",
+register(
+    EncoderSpec(
+        name=NAME,
+        factory="hares_tf.models.slowfast_nfnet:create",
+        arguments={"variant": "micro"},
+        description="For tests.",
+    )
 )
 
 
@@ -71,7 +73,8 @@ def awake_learner(config, classes=0):
     from hares_tf.pretrain.learner import create_learner
 
     learner = create_learner(config, classes)
-    for variable in learner.encoder.trainable_variables:
-        if variable.name == "skip_gain":
-            variable.assign(1.0)
+    with learner.encoder.awake() as gains:
+        pass
+    for gain in gains:
+        gain.assign(1.0)
     return learner

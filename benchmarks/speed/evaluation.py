@@ -88,7 +88,7 @@ def main() -> None:
                 f"--tasks={task}",
                 f"--output={folder}/results",
                 f"--store={folder}/store",
-                "--quiet",
+                "--progress=none",
             ],
             check=True,
             stdout=subprocess.DEVNULL,

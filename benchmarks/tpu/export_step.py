@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from hares_tf.utils.errors import HaresError
-from hares_tf.utils.quiet import quiet_import
+from hares_tf.utils.tensorflow import import_tensorflow
 
 
 def main() -> int:
@@ -29,17 +29,15 @@ def main() -> int:
     if unknown := [argument for argument in rest if not argument.startswith("--config.")]:
         parser.error(f"unknown: {unknown[0]}")
 
-    with quiet_import():
-        from hares_tf.pretrain.config import load_config
-        from hares_tf.pretrain.learner import create_learner
-        from hares_tf.pretrain.lowering import step_stablehlo
-        from hares_tf.pretrain.numerics import keep_float32
+    import_tensorflow()
+    from hares_tf.pretrain.config import load_config
+    from hares_tf.pretrain.learner import create_learner
+    from hares_tf.pretrain.lowering import step_stablehlo
 
     started = time.monotonic()
     try:
         overrides = [argument.removeprefix("--config.") for argument in rest]
         config = load_config(arguments.config, overrides)
-        keep_float32()
         learner = create_learner(config, arguments.classes)
         text = step_stablehlo(learner, config, arguments.clips, arguments.replicas)
     except HaresError as error:
@@ -47,12 +45,12 @@ def main() -> int:
         return 1
     arguments.output.write_text(text, encoding="utf-8")
     parameters = sum(math.prod(variable.shape) for variable in learner.trainable_variables)
-    views = learner.objective.views
+    crops = learner.objective.crops
     print(
         f"{config.model.name}, {config.objective.name}, {config.precision}, crops of "
-        f"{config.crops.seconds:g} s, chunk {config.chunk}, rematerialise "
-        f"{config.model.rematerialise}\n"
-        f"  {arguments.clips:,} clips x {views} views a core, {arguments.replicas} cores, "
+        f"{config.crops.seconds:g} s, chunk {config.chunk}, gradient_checkpointing "
+        f"{config.model.gradient_checkpointing}\n"
+        f"  {arguments.clips:,} clips x {crops} crops a core, {arguments.replicas} cores, "
         f"{parameters:,} parameters with the head\n"
         f"  lowered by TensorFlow in {time.monotonic() - started:.0f} s, "
         f"{len(text) / 1e6:.1f} MB of StableHLO"

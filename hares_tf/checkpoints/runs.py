@@ -1,7 +1,7 @@
 """Checkpoints of pretraining runs: which one, what it holds, whether it fits its model.
 
-`models.run_files` names the files. Of the arrays `encoder/...` (see `models.variable_names`) and,
-of classifiers, `head/logits/...` are used here. Nothing is ever unpickled.
+`checkpoints.run_files` names the files. The arrays `encoder/...` (see `variable_names`) and, of
+classifiers, `head/logits/...` are used here. Nothing is ever unpickled.
 """
 
 import json
@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
@@ -27,12 +28,12 @@ from hares_tf.utils.files import sha256_file
 #: The value of `step` that asks for what `best.json` names.
 BEST = "best"
 CLASSIFICATION = "classification"
-_WORDS = {str: "text", list: "list", dict: "JSON object"}
+_WORDS: dict[type, str] = {str: "text", list: "list", dict: "JSON object"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the `run.json` of a run says.
+    """The content of the `run.json` of a run.
 
     Attributes:
         folder: of the run.
@@ -68,7 +69,7 @@ class Checkpoint:
     arrays: dict[str, np.ndarray]
 
     def provenance(self) -> dict:
-        """Where the weights come from, for the model card."""
+        """Returns the provenance of the weights, for the model card."""
         return {
             "source": "pretrained",
             "objective": self.run.objective,
@@ -105,12 +106,12 @@ def open_checkpoint(
     if source.is_file():
         if step is not None:
             raise CheckpointError(
-                f"{source} is one checkpoint; a step is chosen where the run's folder is given"
+                f"{source} is one checkpoint; a step is chosen where the run's folder is given."
             )
         return _read(read_run(_folder_of(source)), source)
     if not source.is_dir():
         raise CheckpointError(
-            f"{source}: there is no such folder or file; name the folder of a run"
+            f"{source}: there is no such folder or file; name the folder of a run."
         )
     run = read_run(source)
     steps = _steps(run)
@@ -118,14 +119,16 @@ def open_checkpoint(
         wanted = _best_step(run) if step == BEST else step
         if wanted not in steps:
             there = ", ".join(map(str, sorted(steps)))
-            raise CheckpointError(f"{source} holds no checkpoint of step {wanted}; it has: {there}")
+            raise CheckpointError(
+                f"{source} holds no checkpoint of step {wanted}; it has: {there}."
+            )
         return _read(run, steps[wanted])
     for path in (steps[number] for number in sorted(steps, reverse=True)):
         try:
             return _read(run, path)
         except CheckpointError as error:
             say(f"passed over: {error}")
-    raise CheckpointError(f"{source}: none of its {len(steps)} checkpoint(s) can be read")
+    raise CheckpointError(f"{source}: none of its {len(steps)} checkpoint(s) can be read.")
 
 
 def load_encoder(model, checkpoint: Checkpoint) -> None:
@@ -141,7 +144,7 @@ def load_classifier(checkpoint: Checkpoint, embedding_size: int) -> Classifier |
     """The classifier of a classification run; None for others.
 
     Raises:
-        CheckpointError: the checkpoint's head is no dense layer from the embedding to the
+        CheckpointError: the checkpoint's head is not a dense layer from the embedding to the
             classes of the run.
     """
     classes = checkpoint.run.classes
@@ -172,17 +175,17 @@ def read_run(folder: Path) -> Run:
     path = folder / RUN
     if not path.is_file():
         raise CheckpointError(
-            f"{folder} holds no {RUN}: name the folder of a run of hares-pretrain"
+            f"{folder} holds no {RUN}: name the folder of a run of hares-pretrain."
         )
-    said = _read_json(path)
+    content = _read_json(path)
 
     def part(name: str, kind: type, default=None):
-        value = said.get(name, default)
+        value = content.get(name, default)
         if not isinstance(value, kind):
-            raise CheckpointError(f"{path}: its {name!r} is no {_WORDS[kind]}")
+            raise CheckpointError(f"{path}: its {name!r} is not a {_WORDS[kind]}.")
         return value
 
-    _check_schema(said, path)
+    _check_schema(content, path)
     model, objective = part("model", str), part("objective", str)
     try:
         get_spec(model)
@@ -190,10 +193,10 @@ def read_run(folder: Path) -> Run:
         raise CheckpointError(f"{path}: {error}") from error
     classes = part("label_names", list, [])
     if not all(isinstance(name, str) for name in classes):
-        raise CheckpointError(f"{path}: its 'label_names' are not all texts")
+        raise CheckpointError(f"{path}: its 'label_names' are not all texts.")
     if objective == CLASSIFICATION and not classes:
         raise CheckpointError(
-            f"{path}: a classification run needs the names of its classes, label_names"
+            f"{path}: a classification run needs the names of its classes, label_names."
         )
     return Run(
         folder,
@@ -214,7 +217,7 @@ def _folder_of(file: Path) -> Path:
             return folder
     raise CheckpointError(
         f"{file} lies in no run's folder ({RUN} is neither beside it nor one level above), so "
-        "nothing says which model its weights are of"
+        "nothing says which model its weights are of."
     )
 
 
@@ -225,7 +228,7 @@ def _steps(run: Run) -> dict[int, Path]:
     numbered = ((step_of(path.name), path) for path in entries)
     steps = {step: path for step, path in numbered if step is not None}
     if not steps:
-        raise CheckpointError(f"{run.folder} holds no checkpoint ({CHECKPOINTS}/step-*.npz) yet")
+        raise CheckpointError(f"{run.folder} holds no checkpoint ({CHECKPOINTS}/step-*.npz) yet.")
     return steps
 
 
@@ -233,17 +236,17 @@ def _best_step(run: Run) -> int:
     path = run.folder / CHECKPOINTS / BEST_FILE
     if not path.is_file():
         raise CheckpointError(
-            f"there is no {path}: the run has chosen no best checkpoint; give a number"
+            f"There is no {path}: the run has chosen no best checkpoint; give a number."
         )
     step = _read_json(path).get("step")
     if not _is_step(step):
-        raise CheckpointError(f"{path} names no step")
+        raise CheckpointError(f"{path} names no step.")
     return step
 
 
 def _read(run: Run, path: Path) -> Checkpoint:
     if not zipfile.is_zipfile(path):
-        raise CheckpointError(f"{path} is damaged or incomplete: it is no .npz file")
+        raise CheckpointError(f"{path} is damaged or incomplete: it is no .npz file.")
     arrays = read_npz(os.fspath(path))
     metadata = _metadata(arrays, path)
     kept = {name: a for name, a in arrays.items() if name.startswith(("encoder/", "head/"))}
@@ -253,15 +256,15 @@ def _read(run: Run, path: Path) -> Checkpoint:
 def _metadata(arrays: dict[str, np.ndarray], path: Path) -> dict:
     array = arrays.get("metadata")
     if array is None or array.shape != () or array.dtype.kind != "U":
-        raise CheckpointError(f"{path} is no checkpoint of a run: its array 'metadata' is no text")
+        raise CheckpointError(f"{path} is no checkpoint of a run: its array 'metadata' is no text.")
     metadata = _parsed(str(array), f"{path} (metadata)")
     _check_schema(metadata, path)
     if not _is_step(metadata.get("step")):
-        raise CheckpointError(f"{path} is no checkpoint of a run: its metadata name no step")
+        raise CheckpointError(f"{path} is no checkpoint of a run: its metadata name no step.")
     return metadata
 
 
-def _is_step(value) -> bool:
+def _is_step(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
@@ -279,12 +282,12 @@ def _parsed(text: str, where: str) -> dict:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{where} is no JSON: {error}") from error
     if not isinstance(data, dict):
-        raise CheckpointError(f"{where} is no JSON object")
+        raise CheckpointError(f"{where} is no JSON object.")
     return data
 
 
 def _check_schema(data: dict, path: Path) -> None:
     if data.get("schema") != SCHEMA:
         raise CheckpointError(
-            f"{path} has schema {data.get('schema')!r}; this version of hares-tf reads {SCHEMA}"
+            f"{path} has schema {data.get('schema')!r}; this version of hares-tf reads {SCHEMA}."
         )

@@ -22,7 +22,7 @@ def named_variables(model, prefix: str) -> dict:
         name = f"{prefix}/{variable.path.removeprefix(model.name + '/')}"
         if name in named:
             raise ModelError(
-                f"two variables of {model.name} are called {name}; give its layers distinct names"
+                f"Two variables of {model.name} are called {name}; give its layers distinct names."
             )
         named[name] = variable
     return named

@@ -1,25 +1,23 @@
-"""The command `hares-evaluate` (also `python benchmarks/hares.py`)."""
+"""The command `hares-evaluate` (also `python benchmarks/hares.py`): scores audio encoders."""
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-from absl import flags
+from hares_tf.commands import flags
+from hares_tf.commands.declaration import SWITCH, Flag, NumberOr, UsageError, equals, given
+from hares_tf.commands.program import Command
 
-from hares_tf.commands import interface_flags
-from hares_tf.commands import program as command
-from hares_tf.evaluation.encoders import runtime as runtimes
-from hares_tf.evaluation.errors import EvaluationError
-
-NAME = "hares-evaluate"
 DESCRIPTION = """
 scores audio encoders: embeds recordings with a frozen module, trains a small head, tests it.
 
-A handle is a SavedModel's folder (exported by export_hub.py or anybody's) or .tar.gz, an address on
-TF-Hub or Kaggle Models, a .keras file, or python:package.module:function. How to call it is found
-out and stated; flags, a model_card.json beside saved_model.pb, or a preset of well-known modules
-decide what cannot be found out. Tasks are a suite, the id of one of its tasks, or a task file:
+A handle is a SavedModel (of hares-export or of anybody else) as a folder or .tar.gz, an address on
+TF-Hub or Kaggle Models, a .keras file, or python:package.module:function. The command probes how
+to call it, and prints what it chose; flags, a model_card.json beside saved_model.pb, or a preset of
+well-known modules decide what cannot be probed. Tasks are suites, ids of tasks, and task files:
 
-    # what can this model do? (synthetic, no data needed, a minute)
+    # a first look: the synthetic suite (needs no data, takes a minute)
     hares-evaluate --handle=exports/slowfast_nfnet_f0 --tasks=mini
 
     # the twelve tasks of HARES, on data sets that you have (see hares-check-data)
@@ -29,7 +27,7 @@ decide what cannot be found out. Tasks are a suite, the id of one of its tasks, 
     hares-evaluate --handle=exports/f0 --tasks=voxforge --data_dir=data --protocol=paper
 
     # two models side by side on recordings of your own
-    hares-evaluate --handle=exports/a --handle=exports/b --tasks=barks.toml,birds.toml
+    hares-evaluate --handle=exports/a,exports/b --tasks=barks.toml,birds.toml
 
 A task file names a CSV with one row per recording:
 
@@ -44,222 +42,150 @@ A task file names a CSV with one row per recording:
     label = "label"
     split = "split"                  # train, validation, test; empty: left out
 
-Results appear as OUTPUT/PROTOCOL/MODEL-HASH/TASK.json and as a table on stdout; `hares-report`
-makes a page of them. Embeddings are kept in a store: a second run computes nothing again, a changed
-model or recording is noticed. To score anew, delete the result. Killed or interrupted? The same
-command goes on where it stopped.
+Results are written to OUTPUT/PROTOCOL/MODEL-HASH/TASK.json and printed as a table; `hares-report`
+makes a page of them. Embeddings are kept in a store, by the content of model and recording, and are
+not computed again. After an interruption the same command continues where it stopped. To score a
+model again, delete its results.
 """
 
 
-def define_flags() -> flags.FlagValues:
-    """The flags of the command."""
-    values = flags.FlagValues()
-    flags.DEFINE_multi_string(
-        "handle",
-        None,
-        "A module to score; repeat the flag to compare several.",
-        flag_values=values,
-    )
-    flags.DEFINE_list(
-        "tasks",
-        ["mini"],
-        "Suites (hares, mini), task ids and task files, separated by commas.",
-        flag_values=values,
-    )
-    flags.DEFINE_string("output", "results", "Folder for the results.", flag_values=values)
-    flags.DEFINE_bool(
-        "compare",
-        False,
-        "Print the paper's rows (Table 4) beside the scores.",
-        flag_values=values,
-    )
-    _define_data_flags(values)
-    _define_protocol_flags(values)
-    interface_flags.define(values)
-    runtimes.define_flags(values)
-    _define_running_flags(values)
-    return values
+_PAPER = (equals("protocol", "paper"),)
+_EMBED_ONLY = (given("embed_only"),)
+FLAGS = {
+    "Models, tasks and results": (
+        flags.HANDLES,
+        flags.TASKS,
+        Flag("output", "Folder for the results.", "results"),
+        Flag("compare", "Print the paper's rows (Table 4) beside the scores.", False, SWITCH),
+        flags.PROGRESS,
+    ),
+    "Data": (
+        flags.DATA_DIR,
+        flags.TFDS_DIR,
+        Flag(
+            "subset",
+            "Score incomplete data sets with the clips that are there, and mark the scores as "
+            "incomplete; leave out tasks whose data set is absent.",
+            False,
+            SWITCH,
+        ),
+        Flag("verify", "Hash every file again instead of trusting size and time.", False, SWITCH),
+    ),
+    "Protocol": (
+        flags.choice(
+            "protocol",
+            "fast",
+            ("fast", "paper", "smoke"),
+            "How heads are trained and chosen: fast, convex heads; paper, as Appendix A; smoke, a "
+            "closed form in seconds. Scores of different protocols cannot be compared.",
+        ),
+        Flag(
+            "views",
+            "Random crops per training clip that are embedded once; online: every crop is embedded "
+            "anew, as the paper did; grid: crops at every quarter of a second.",
+            4,
+            NumberOr("online", "grid"),
+            goes_with=_PAPER,
+        ),
+        flags.integer(
+            "seeds",
+            1,
+            "Heads from different initial weights, trained in one pass; their mean is the score.",
+            lowest=1,
+            goes_with=_PAPER,
+        ),
+        flags.integer(
+            "steps",
+            None,
+            "Training steps instead of the task's own; such scores are a protocol of their own.",
+            lowest=1,
+            goes_with=_PAPER,
+        ),
+        flags.choice(
+            "augmentation",
+            "mixing",
+            ("mixing", "none"),
+            "ESC-50: ten mixtures of each training clip, or the clip itself.",
+            goes_with=_PAPER,
+        ),
+        Flag(
+            "standardize",
+            "Scale features to zero mean and unit deviation before Adam.",
+            False,
+            SWITCH,
+            goes_with=_PAPER,
+        ),
+        flags.choice(
+            "average",
+            "logits",
+            ("logits", "probabilities"),
+            "The outputs that are averaged over the windows of a clip.",
+        ),
+        Flag(
+            "native_head",
+            "The output that holds a module's own AudioSet scores (527 classes, official order): "
+            "AudioSet is then scored by them, as the paper does for supervised models.",
+        ),
+    ),
+    "Interface of the models": flags.INTERFACE,
+    "Runtime": flags.RUNTIME,
+    "Embedding": (
+        Flag(
+            "store",
+            "Folder of the embedding store. Default: `embeddings` in $HARES_CACHE_DIR, or in the "
+            "user's cache folder.",
+        ),
+        Flag(
+            "embed_only",
+            "Only embed, in several processes or machines; hares-evaluate then finds all "
+            "embeddings in the store.",
+            False,
+            SWITCH,
+        ),
+        replace(flags.RUNNER, goes_with=_EMBED_ONLY),
+        replace(
+            flags.WORKERS,
+            help="Processes of --runner=local. Default: one per four cores, at least two.",
+            goes_with=_EMBED_ONLY,
+        ),
+        replace(flags.BEAM_OPTIONS, goes_with=_EMBED_ONLY),
+    ),
+}
 
 
-def _define_data_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_string(
-        "data_dir",
-        None,
-        "Folder with one folder per data set, as distributed (hares-check-data says how); also what"
-        " the manifests of task files are relative to. Default for those: each task file's folder.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "tfds_dir",
-        None,
-        "Folder of data sets that tensorflow-datasets has prepared: NSynth, VoxForge, VoxCeleb and "
-        "the 12-label Speech Commands are taken from there, where it has them.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "subset",
-        False,
-        "Score what is there of a data set that is not whole, as incomplete; leave out tasks whose "
-        "data set is not there at all.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "verify",
-        False,
-        "Hash every file again instead of trusting its size and time.",
-        flag_values=values,
-    )
-
-
-def _define_protocol_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_enum(
-        "protocol",
-        "fast",
-        ["fast", "paper", "smoke"],
-        "How heads are trained and chosen: fast, convex heads; paper, as Appendix A; smoke, a "
-        "closed form in seconds. Scores of different protocols cannot be compared.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "views",
-        "4",
-        "paper: random crops per training clip that are embedded once; online: every crop anew, as "
-        "the paper did; grid: crops at every quarter of a second.",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "seeds",
-        1,
-        "paper: heads from different initial weights, trained in one pass; their mean counts.",
-        lower_bound=1,
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "steps",
-        None,
-        "paper: steps of training instead of the task's own; such scores stand apart.",
-        lower_bound=1,
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
-        "average",
-        "logits",
-        ["logits", "probabilities"],
-        "What is averaged over the windows of a clip.",
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
-        "augmentation",
-        "mixing",
-        ["mixing", "none"],
-        "paper, ESC-50: ten mixtures of each training clip, or the clip itself.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "standardize",
-        False,
-        "paper: scale features to zero mean and unit deviation before Adam.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "native_head",
-        None,
-        "Output that holds a module's own AudioSet scores (527 classes, official order): AudioSet "
-        "is then scored by them, as the paper does for supervised models.",
-        flag_values=values,
-    )
-
-
-def _define_running_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_string(
-        "store",
-        None,
-        "Folder of the embedding store. Default: `embeddings` in $HARES_CACHE_DIR, "
-        "or in the user's cache folder.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "embed_only",
-        False,
-        "Only embed, in several processes; the ordinary command then finds the store filled.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "runner",
-        None,
-        "--embed_only: local, processes of this machine (the default); else an Apache Beam runner "
-        "(DirectRunner, FlinkRunner, DataflowRunner; pip install hares-tf[beam]) whose workers "
-        "reach module, audio and --store under the same paths.",
-        flag_values=values,
-    )
-    flags.DEFINE_integer(
-        "workers",
-        None,
-        "--embed_only: processes of the local runner. Default: one for every four cores, at least "
-        "two.",
-        lower_bound=1,
-        flag_values=values,
-    )
-    flags.DEFINE_list(
-        "beam_options",
-        [],
-        "--embed_only: options of the Beam runner, as --key=value, separated by commas.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool("quiet", False, "Print the table only, no progress.", flag_values=values)
-    flags.DEFINE_bool(
-        "json_progress",
-        False,
-        "Progress as one JSON object per line on stderr, for programs.",
-        flag_values=values,
-    )
-
-
-def _options(values: flags.FlagValues):
+def _run(values: Any) -> None:
+    if values.embed_only and values.views == "online":
+        raise UsageError(
+            "--embed_only cannot embed the crops of --views=online, which are drawn while a head "
+            "trains."
+        )
+    from hares_tf.evaluation import embed_only, evaluate
+    from hares_tf.jobs import Runner
     from hares_tf.evaluation.protocols import Options
 
-    return Options(
-        views=int(values.views) if values.views.isdecimal() else values.views,
-        seeds=values.seeds,
-        average=values.average,
-        augmentation=values.augmentation,
-        standardize=values.standardize,
-        steps=values.steps,
-    )
-
-
-def _main(values: flags.FlagValues) -> None:
-    if not values.handle:
-        raise EvaluationError("name the module to score with --handle=FOLDER")
-    for name in ("runner", "workers", "beam_options"):
-        if values[name].value and not values.embed_only:
-            raise EvaluationError(f"--{name} goes with --embed_only")
-    for name in ("views", "seeds", "steps", "augmentation", "standardize"):
-        if values[name].present and values.protocol != "paper":
-            raise EvaluationError(f"--{name} goes with --protocol=paper")
-    if values.embed_only and values.views == "online":
-        raise EvaluationError(
-            "--views=online embeds crops while a head trains: --embed_only cannot"
-        )
-    shared = {
+    settings = {
         "protocol": values.protocol,
-        "options": _options(values),
+        "options": Options(
+            views=values.views,
+            seeds=values.seeds,
+            average=values.average,
+            augmentation=values.augmentation,
+            standardize=values.standardize,
+            steps=values.steps,
+        ),
         "store": values.store,
         "data_dir": values.data_dir,
         "tfds_dir": values.tfds_dir,
         "subset": values.subset,
-        "interface": interface_flags.read(values),
+        "interface": flags.interface(values),
         "native_head": values.native_head,
-        "runtime": runtimes.read_flags(values),
+        "runtime": flags.runtime(values),
         "verify": values.verify,
-        "progress": "json" if values.json_progress else "none" if values.quiet else "bar",
+        "progress": values.progress,
     }
-    from hares_tf.evaluation import embed_only, evaluate
-    from hares_tf.jobs import Runner
-
     if values.embed_only:
-        runner = Runner(values.runner or "local", values.workers, tuple(values.beam_options))
-        failures = embed_only(values.handle, values.tasks, runner=runner, **shared)
+        runner = Runner(values.runner, values.workers, tuple(values.beam_options))
+        failures = embed_only(values.handle, values.tasks, runner=runner, **settings)
         for handle, by_task in failures.items():
             failed = sum(map(len, by_task.values()))
             print(
@@ -268,7 +194,7 @@ def _main(values: flags.FlagValues) -> None:
         return
     from hares_tf.evaluation.report import compare, table
 
-    models = evaluate(values.handle, values.tasks, output=values.output, **shared)
+    models = evaluate(values.handle, values.tasks, output=values.output, **settings)
     results = [[result.to_json() for result in model] for model in models]
     print(table(results))
     if values.compare:
@@ -276,9 +202,12 @@ def _main(values: flags.FlagValues) -> None:
         print(compare(results))
 
 
+COMMAND = Command("hares-evaluate", DESCRIPTION, FLAGS, _run)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; gives its exit code."""
-    return command.run(NAME, DESCRIPTION, define_flags(), _main, argv)
+    """Runs the command; returns its exit code."""
+    return COMMAND.main(argv)
 
 
 if __name__ == "__main__":

@@ -1,24 +1,35 @@
-"""The command `hares-export` (also `python export_hub.py`)."""
+"""The command `hares-export` (also `python export_hub.py`): weights to a Hub module."""
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from absl import flags
-
-from hares_tf.commands import program as command
+from hares_tf.checkpoints.run_files import KERAS_WEIGHTS
+from hares_tf.commands import flags
+from hares_tf.commands.declaration import (
+    SWITCH,
+    Exclusive,
+    Flag,
+    NumberOr,
+    UsageError,
+    equals,
+    given,
+)
+from hares_tf.commands.program import Command
 from hares_tf.hub.archive import check_archive, pack
 from hares_tf.hub.errors import HubError
-from hares_tf.hub.export import litert as tflite
+from hares_tf.hub.export.litert import FORMAT as TFLITE
 from hares_tf.hub.export.serving_root import add_version, check_serving_root
-from hares_tf.hub.flavors import FLAVOURS, FLOAT32, PRECISIONS, REUSABLE, check_flavour
+from hares_tf.hub.flavors import FLAVORS, FLOAT32, PRECISIONS, REUSABLE, check_flavor
 from hares_tf.models.registry import get_spec, list_models
 from hares_tf.utils.files import sha256_file
-from hares_tf.utils.quiet import quiet_import
+from hares_tf.utils.plugins import load_plugin
+from hares_tf.utils.tensorflow import import_tensorflow
 
-NAME = "hares-export"
 DESCRIPTION = """
-turns an encoder and its weights into a TF-Hub module: a SavedModel folder that can be called,
+exports an encoder and its weights as a TF-Hub module: a SavedModel folder that can be called,
 retrained (hub.KerasLayer), served, and scored (hares-evaluate).
 
     # a run of hares-pretrain: the newest checkpoint, or --step=best, or --step=20000
@@ -39,119 +50,145 @@ retrained (hub.KerasLayer), served, and scored (hares-evaluate).
     # the next version in the folder that TensorFlow Serving watches (docs/serving.md)
     hares-export --checkpoint=runs/simclr --flavor=serving --serving_root=models/hares
 
-    # an encoder without parameters needs no weights; --archive packs what was exported
+    # an encoder without parameters needs no weights; --archive packs the exported module
     hares-export --model=log_mel_statistics --output=exports/log_mel --archive=log_mel.tar.gz
 
     # one file for phones and small devices, of any module that exists already
     hares-export --format=tflite --handle=exports/f0 --quantize=int8 --output=f0.tflite
 
-The folder appears only after a fresh process without Keras has loaded the module and found that it
-equals the model in memory (1 sample to 60 s, several batch sizes), trains, and needs nothing but
-plain TensorFlow. Its card, assets/model_card.json, says what it is and where its weights come from.
-Of a classification run the module also gives logits; assets/class_map.csv names their classes.
+The folder appears only after a fresh process without Keras has loaded the module and checked that
+it equals the model in memory (1 sample to 60 s, several batch sizes), trains, and uses plain
+TensorFlow operations only. The model card in it, assets/model_card.json, describes the module and
+the origin of its weights. Modules of a classification run also return logits;
+assets/class_map.csv names their classes.
 """
 
 SOURCES = ("checkpoint", "weights", "haiku_parameters", "random_weights")
+_SAVED_MODEL = equals("format", "saved_model")
+_TFLITE = equals("format", TFLITE)
+FLAGS = {
+    "Encoder and weights": (
+        Flag(
+            "model",
+            f"The encoder: {', '.join(list_models())}. A checkpoint knows its own.",
+            goes_with=(_SAVED_MODEL,),
+        ),
+        Flag(
+            "checkpoint",
+            "The folder of a run of hares-pretrain, or one of its checkpoint files.",
+            goes_with=(_SAVED_MODEL,),
+        ),
+        Flag(
+            "step",
+            "The checkpoint of the folder: a number of steps, or best. Default: the newest that "
+            "can be read.",
+            parser=NumberOr("best"),
+            goes_with=(given("checkpoint"),),
+        ),
+        replace(flags.PLUGIN, goes_with=(_SAVED_MODEL,)),
+        Flag("weights", "A Keras .weights.h5 file.", goes_with=(_SAVED_MODEL,)),
+        Flag(
+            "haiku_parameters",
+            "An npz file whose keys are module/parameter of the official implementation.",
+            goes_with=(_SAVED_MODEL,),
+        ),
+        Flag(
+            "random_weights",
+            "Export a freshly initialized network.",
+            False,
+            SWITCH,
+            goes_with=(_SAVED_MODEL,),
+        ),
+        flags.integer(
+            "seed",
+            0,
+            "Seed of the random weights.",
+            lowest=0,
+            highest=2**32 - 1,
+            goes_with=(given("random_weights"),),
+        ),
+    ),
+    "Module": (
+        Flag("output", "The folder to create; with --format=tflite the file."),
+        Flag(
+            "serving_root",
+            "Instead of --output: a folder of numbered versions, as TensorFlow Serving watches it. "
+            "The module becomes the next version, with warm-up requests.",
+            goes_with=(_SAVED_MODEL,),
+        ),
+        flags.OVERWRITE,
+        Flag(
+            "archive",
+            "Also pack the module into this .tar.gz, with a .sha256 beside it. For modules that "
+            "exist already see hares-share.",
+            goes_with=(_SAVED_MODEL,),
+        ),
+        Flag(
+            "name",
+            "The module's name, shown in results. Default: that of the model, and for a checkpoint "
+            "also of the objective.",
+            goes_with=(_SAVED_MODEL,),
+        ),
+        flags.choice(
+            "flavor",
+            REUSABLE,
+            FLAVORS,
+            "reusable: can be trained. serving: inference only, with all constants folded.",
+            goes_with=(_SAVED_MODEL,),
+        ),
+        flags.choice(
+            "precision",
+            FLOAT32,
+            PRECISIONS,
+            "With --flavor=serving: bfloat16 is fast on processors that have it (AMX, AVX512_BF16) "
+            "and rounds to 8 bits.",
+            goes_with=(_SAVED_MODEL,),
+        ),
+    ),
+    "LiteRT": (
+        flags.choice(
+            "format",
+            "saved_model",
+            ("saved_model", TFLITE),
+            "tflite: convert the module at --handle, anybody's, to a file for LiteRT.",
+        ),
+        Flag("handle", "The module to convert.", required=_TFLITE, goes_with=(_TFLITE,)),
+        flags.choice(
+            "quantize",
+            "none",
+            ("none", "int8", "float16"),
+            "How kernels are stored. float16 takes half the space of float32, int8 a quarter.",
+            goes_with=(_TFLITE,),
+        ),
+    ),
+}
+EXCLUSIVE = (
+    Exclusive(SOURCES),
+    Exclusive(("output", "serving_root"), required=True),
+    Exclusive(("archive", "serving_root")),
+    Exclusive(("overwrite", "serving_root")),
+)
 
 
-def define_flags() -> flags.FlagValues:
-    """The flags of the command."""
-    values = flags.FlagValues()
-    flags.DEFINE_string(
-        "model",
-        None,
-        f"The encoder: {', '.join(list_models())}. A checkpoint knows its own.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "checkpoint",
-        None,
-        "The folder of a run of hares-pretrain, or one of its checkpoint files.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "step",
-        None,
-        "Which checkpoint of the folder: a number of steps, or best. Default: the newest that can "
-        "be read.",
-        flag_values=values,
-    )
-    flags.DEFINE_string("weights", None, "A Keras .weights.h5 file.", flag_values=values)
-    flags.DEFINE_string(
-        "haiku_parameters",
-        None,
-        "An npz whose keys are module/parameter of the official implementation.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "random_weights", False, "Export a freshly initialised network.", flag_values=values
-    )
-    flags.DEFINE_integer(
-        "seed",
-        None,
-        "Seed of the random weights (with --random_weights; default 0).",
-        lower_bound=0,
-        upper_bound=2**32 - 1,
-        flag_values=values,
-    )
-    flags.DEFINE_string("output", None, "The folder to create.", flag_values=values)
-    flags.DEFINE_string(
-        "serving_root",
-        None,
-        "Instead of --output: a folder of numbered versions, as TensorFlow Serving watches it. The "
-        "module becomes the next version, with warm-up requests.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "archive",
-        None,
-        "Also pack the module at --output into this .tar.gz, with a .sha256 beside it; hares-share "
-        "does so with modules that exist already, and writes a page about them.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "name",
-        None,
-        "The module's name, shown in results. Default: the model's, and of a checkpoint also what "
-        "it was trained for.",
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
-        "flavor",
-        REUSABLE,
-        FLAVOURS,
-        "reusable: can be trained. serving: inference only, everything constant computed before.",
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
-        "precision",
-        FLOAT32,
-        PRECISIONS,
-        "Of --flavor=serving. bfloat16 is fast where the processor has it (AMX, AVX512_BF16), "
-        "and rounds to 8 bits.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "overwrite", False, "Replace a module that stands at --output.", flag_values=values
-    )
-    tflite.define_flags(values)
-    return values
+def _run(values: Any) -> None:
+    for plugin in values.plugin:
+        load_plugin(plugin)
+    if values.format == TFLITE:
+        from hares_tf.hub.export.litert import export
 
-
-def _main(values: flags.FlagValues) -> None:
-    tflite.check_flags(values)
-    if values.format == tflite.FORMAT:
-        tflite.main(values)
+        export(values.handle, Path(values.output), values.quantize, values.overwrite)
         return
-    sources = _check_flags(values)
-    checkpoint = _open_checkpoint(values) if sources == ["checkpoint"] else None
+    source = next((name for name in SOURCES if values[name].value), None)
+    _check_paths(values, source)
+    check_flavor(values.flavor, values.precision)
+    checkpoint = _open_checkpoint(values) if source == "checkpoint" else None
     spec = get_spec(checkpoint.run.model if checkpoint else values.model)
 
-    with quiet_import():
-        import keras
+    import_tensorflow()
+    import keras
 
-        from hares_tf.hub.export.exporter import check_destination, export_module
-        from hares_tf.models import create_model
+    from hares_tf.hub.export.exporter import check_destination, export_module
+    from hares_tf.models import create_model
 
     if values.output:
         check_destination(Path(values.output), values.overwrite)
@@ -159,9 +196,10 @@ def _main(values: flags.FlagValues) -> None:
         check_serving_root(Path(values.serving_root))
     if keras.backend.backend() != "tensorflow":
         raise HubError(
-            f"SavedModels are TensorFlow's; KERAS_BACKEND is {keras.backend.backend()!r}: unset it"
+            f"SavedModels need TensorFlow, but KERAS_BACKEND is {keras.backend.backend()!r}; "
+            "unset it."
         )
-    keras.utils.set_random_seed(values.seed or 0)
+    keras.utils.set_random_seed(values.seed)
     model = create_model(spec.name)
     classifier, name = None, values.name
     if checkpoint:
@@ -172,10 +210,10 @@ def _main(values: flags.FlagValues) -> None:
         weights = checkpoint.provenance()
         name = name or f"{spec.name}_{checkpoint.run.objective}"
     else:
-        weights = _load_weights(model, values, sources)
+        weights = _load_weights(model, values, source)
     print(f"exporting {spec.name} to {values.output or values.serving_root} ...", file=sys.stderr)
 
-    def export(folder):
+    def export_to(folder):
         return export_module(
             model,
             folder,
@@ -184,14 +222,14 @@ def _main(values: flags.FlagValues) -> None:
             description=spec.description,
             classifier=classifier,
             overwrite=values.overwrite,
-            flavour=values.flavor,
+            flavor=values.flavor,
             precision=values.precision,
         )
 
     if values.output:
-        output, checks = export(values.output)
+        output, checks = export_to(values.output)
     else:
-        output, checks = add_version(values.serving_root, export, model.sample_rate)
+        output, checks = add_version(values.serving_root, export_to, model.sample_rate)
     for line in checks:
         print(f"  checked: {line}")
     logits = f" and {len(classifier.classes)} logits" if classifier else ""
@@ -200,88 +238,61 @@ def _main(values: flags.FlagValues) -> None:
         print(f"{values.archive}: {pack(output, values.archive)}")
 
 
-def _check_flags(values: flags.FlagValues) -> list[str]:
-    """Which of `SOURCES` was given: none or one."""
-    sources = [name for name in SOURCES if values[name].value]
-    if len(sources) > 1:
-        raise HubError(f"--{sources[0]} and --{sources[1]} exclude each other; give one")
-    if not values.model and sources != ["checkpoint"]:
-        raise HubError(f"name the encoder with --model: {', '.join(list_models())}")
-    if not values.output and not values.serving_root:
-        raise HubError("name the folder to create with --output, or with --serving_root")
-    if values.output and values.serving_root:
-        raise HubError("--output and --serving_root exclude each other; give one")
+def _check_paths(values: Any, source: str | None) -> None:
+    """Finds mistakes before TensorFlow starts."""
+    if not values.model and source != "checkpoint":
+        raise UsageError(f"--model is required without --checkpoint: {', '.join(list_models())}.")
+    if source in ("weights", "haiku_parameters") and not Path(values[source].value).is_file():
+        raise UsageError(f"--{source}={values[source].value}: there is no such file.")
     if values.archive:
-        if not values.output:
-            raise HubError("--archive goes with --output")
         check_archive(values.output, values.archive)
         if not Path(values.archive).parent.is_dir():
-            raise HubError(f"--archive={values.archive}: there is no such folder")
+            raise UsageError(f"--archive={values.archive}: there is no such folder.")
         if Path(values.archive).exists() and not values.overwrite:
-            raise HubError(f"{values.archive} exists already; choose another, or add --overwrite")
-    if values.serving_root and values.overwrite:
-        raise HubError("--overwrite goes with --output; a serving root gets a new version")
-    if values.seed is not None and sources != ["random_weights"]:
-        raise HubError("--seed goes with --random_weights")
-    if values.step is not None and sources != ["checkpoint"]:
-        raise HubError("--step goes with --checkpoint")
-    check_flavour(values.flavor, values.precision)
-    for source in ("weights", "haiku_parameters"):
-        if values[source].value and not Path(values[source].value).is_file():
-            raise HubError(f"--{source}={values[source].value}: there is no such file")
-    return sources
+            raise UsageError(f"{values.archive} exists already; choose another or add --overwrite.")
 
 
-def _open_checkpoint(values: flags.FlagValues):
-    from hares_tf.checkpoints.runs import BEST, open_checkpoint
+def _open_checkpoint(values: Any):
+    from hares_tf.checkpoints.runs import open_checkpoint
 
-    step = values.step
-    if step is not None and step != BEST:
-        if not (step.isascii() and step.isdecimal()):
-            raise HubError(f"--step={step}: give a number of training steps, or {BEST}")
-        step = int(step)
-    checkpoint = open_checkpoint(values.checkpoint, step)
+    checkpoint = open_checkpoint(values.checkpoint, values.step)
     if values.model not in (None, checkpoint.run.model):
-        raise HubError(
+        raise UsageError(
             f"--model={values.model}: {values.checkpoint} is a run of {checkpoint.run.model}; "
-            "leave --model out"
+            "leave --model out."
         )
     print(f"{checkpoint.path}: step {checkpoint.step}", file=sys.stderr)
     return checkpoint
 
 
-def _load_weights(model, values: flags.FlagValues, sources: list[str]) -> dict:
-    """Fills the model; gives the weights' provenance for the card."""
-    if model.weights and not sources:
-        raise HubError(
+def _load_weights(model, values: Any, source: str | None) -> dict:
+    """Loads the weights into the model; returns their provenance for the card."""
+    if model.weights and not source:
+        raise UsageError(
             f"{model.name} has parameters: give --checkpoint, --weights, --haiku_parameters or "
-            "--random_weights"
+            "--random_weights."
         )
-    if not model.weights and sources:
-        raise HubError(f"{model.name} has no parameters, so it takes no --{sources[0]}")
-    if not sources:
+    if not model.weights and source:
+        raise UsageError(f"{model.name} has no parameters; leave --{source} out.")
+    if source is None:
         return {"source": "none: the encoder has no parameters"}
-    if sources == ["random_weights"]:
-        return {"source": "random", "seed": values.seed or 0}
-    path = Path(values[sources[0]].value)
-    if sources == ["haiku_parameters"]:
-        from hares_tf.checkpoints.haiku import load_haiku_parameters
+    if source == "random_weights":
+        return {"source": "random", "seed": values.seed}
+    path = Path(values[source].value)
+    if source == "weights" and not path.name.endswith(KERAS_WEIGHTS):
+        raise UsageError(f"--weights={path}: a Keras weights file ends in {KERAS_WEIGHTS}.")
+    from hares_tf.checkpoints import load_checkpoint
 
-        load_haiku_parameters(model, path)
-    else:
-        if not path.name.endswith(".weights.h5"):
-            raise HubError(f"--weights={path}: a Keras weights file ends in .weights.h5")
-        try:
-            model.load_weights(path)
-        except (OSError, ValueError, KeyError) as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-            raise HubError(f"{path} holds no weights of {model.name}: {first}") from error
-    return {"source": sources[0], "file": path.name, "sha256": sha256_file(path)}
+    load_checkpoint(model, path)
+    return {"source": source, "file": path.name, "sha256": sha256_file(path)}
+
+
+COMMAND = Command("hares-export", DESCRIPTION, FLAGS, _run, EXCLUSIVE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; gives its exit code."""
-    return command.run(NAME, DESCRIPTION, define_flags(), _main, argv)
+    """Runs the command; returns its exit code."""
+    return COMMAND.main(argv)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,18 @@
-"""The command `hares-prepare`."""
+"""The command `hares-prepare`: recordings to training clips."""
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from absl import flags
+from hares_tf.commands import flags
+from hares_tf.commands.declaration import SWITCH, Exclusive, Flag, UsageError, given
+from hares_tf.commands.program import Command
 
-from hares_tf.commands import program as command
-from hares_tf.commands import where_flag
-from hares_tf.data.errors import DataError
-
-NAME = "hares-prepare"
 DESCRIPTION = """
-makes training clips of recordings: decodes them once, to mono at 16 kHz, into shards that
-hares-pretrain reads at the speed of the disk. Nothing is cut away: crops are drawn in training.
+prepares recordings for training: decodes them once, to mono at 16 kHz, into shards that
+hares-pretrain reads at the speed of the disk. Whole recordings are kept; training draws crops.
 
     # a folder of recordings, any formats and lengths, folders in folders (LibriSpeech, for example)
     hares-prepare --audio=recordings --output=clips
@@ -23,160 +22,113 @@ hares-pretrain reads at the speed of the disk. Nothing is cut away: crops are dr
     hares-prepare --audio=esc50/audio --labels=esc50/meta/esc50.csv --output=clips \\
         --file_column=filename --label_column=category --where=fold=1,2,3,4
 
-    # the train clips of a HARES task (hares-check-data says how its data set is laid out), or of a
-    # task file of your own; never the clips that it is tested with
-    hares-prepare --task=nsynth_pitch --data_dir=data --output=clips
-    hares-prepare --task=barks.toml --output=clips
+    # the training clips of HARES tasks (hares-check-data describes the layout of their data sets),
+    # or of task files of your own; never the clips that they are tested with
+    hares-prepare --tasks=nsynth_pitch --data_dir=data --output=clips
+    hares-prepare --tasks=barks.toml,birds.toml --output=clips
 
     # AudioSet: its lists, and a folder of the clips that you have, named by the id of the video
     hares-prepare --audioset_segments=balanced_train_segments.csv \\
         --audioset_classes=class_labels_indices.csv --audio=audioset/clips --output=clips
 
-    # is a copy whole?
+    # check a copy: sizes, hashes, records
     hares-prepare --verify --output=clips
 
 A table may give several labels in one cell, separated by ";". Recordings that cannot be decoded
-are listed with the reason, here and in clips.json. Killed or interrupted? The same command goes on
-where it stopped. An hour of recordings takes 115 MB. For a small folder this command is not
-needed: hares-pretrain --data=FOLDER prepares it by itself.
+are listed with the reason, here and in clips.json. After an interruption the same command continues
+where it stopped. An hour of recordings takes 115 MB. A small folder needs no preparation:
+hares-pretrain --data=FOLDER does it.
 
-A cluster: --runner names an Apache Beam runner (pip install hares-tf[beam]) whose workers reach
+On a cluster --runner names an Apache Beam runner (pip install hares-tf[beam]) whose workers reach
 audio and output under the same paths:
 
     hares-prepare --audio=/nfs/audio --output=/nfs/clips --runner=FlinkRunner \\
-        --beam_options=--flink_master=host:8081 --beam_options=--environment_type=LOOPBACK
+        --beam_options=--flink_master=host:8081,--environment_type=LOOPBACK
 """
 _SHOWN_REASONS = 5
 _SHOWN_LABELS = 10
 
-
-def define_flags() -> flags.FlagValues:
-    """The flags of the command."""
-    values = flags.FlagValues()
-    _define_source_flags(values)
-    _define_clip_flags(values)
-    _define_running_flags(values)
-    return values
-
-
-def _define_source_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_multi_string(
-        "audio",
-        None,
-        "A folder of recordings (or a .zip or .tar of them); repeat the flag for several.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "labels",
-        None,
-        "subfolder: the first folder in a file's path is its label. Else a CSV with a header: only "
-        "the files it lists are taken, their paths being relative to --audio. Default: no labels.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "file_column", "file", "The column of the CSV that holds paths.", flag_values=values
-    )
-    flags.DEFINE_string(
-        "label_column",
-        "label",
-        "The column of the CSV that holds labels; empty: use the table to choose files only.",
-        flag_values=values,
-    )
-    where_flag.define(values, " With --task: fold=VALUE,VALUE.")
-    flags.DEFINE_multi_string(
-        "task",
-        None,
-        "Id of a HARES task, or a task file (.toml). Several (repeat the flag) are put together "
-        "without their labels.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "data_dir",
-        None,
-        "Where the data set of --task lies, as for hares-evaluate.",
-        flag_values=values,
-    )
-    flags.DEFINE_multi_string(
-        "audioset_segments",
-        None,
-        "A list of AudioSet as published, such as unbalanced_train_segments.csv; may be repeated.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "audioset_classes",
-        None,
-        "AudioSet's class_labels_indices.csv; its order is that of the labels. Default: the one "
-        "beside the first list.",
-        flag_values=values,
-    )
-
-
-def _define_clip_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("output", None, "The folder to create.", flag_values=values)
-    flags.DEFINE_integer(
-        "shards",
-        None,
-        "Number of files. Default: one for about 1000 recordings.",
-        flag_values=values,
-    )
-    flags.DEFINE_integer("sample_rate", 16_000, "Of the clips, in Hz.", flag_values=values)
-    flags.DEFINE_integer(
-        "piece_seconds",
-        60,
-        "Longer recordings are cut into nearly equal pieces of at most that length.",
-        flag_values=values,
-    )
-    flags.DEFINE_float("min_seconds", 0.1, "Shorter clips are rejected.", flag_values=values)
+FLAGS = {
+    "Recordings": (
+        flags.listed("audio", (), "Folders of recordings, or .zip or .tar files of them."),
+        replace(
+            flags.LABELS,
+            help="subfolder: the first folder in a file's path is its label. Else a CSV file with "
+            "a header: only the files in it are used, with paths relative to --audio. Default: no "
+            "labels.",
+            goes_with=(given("audio"),),
+        ),
+        flags.FILE_COLUMN,
+        replace(
+            flags.LABEL_COLUMN,
+            help="The column that holds labels; empty: the table only chooses files.",
+        ),
+        replace(
+            flags.WHERE,
+            help=f"{flags.WHERE.help} With --tasks: fold=VALUE,VALUE.",
+            goes_with=(flags.TABLE, given("tasks")),
+        ),
+        replace(
+            flags.TASKS,
+            default=[],
+            help="Ids of HARES tasks, and task files (.toml), whose training clips are used. "
+            "Several are put together without their labels.",
+        ),
+        replace(flags.DATA_DIR, goes_with=(given("tasks"),)),
+        flags.listed(
+            "audioset_segments",
+            (),
+            "Lists of AudioSet as published, such as unbalanced_train_segments.csv.",
+            goes_with=(given("audio"),),
+        ),
+        Flag(
+            "audioset_classes",
+            "AudioSet's class_labels_indices.csv, whose order is that of the labels. Default: the "
+            "one beside the first list.",
+            goes_with=(given("audioset_segments"),),
+        ),
+    ),
+    "Clips": (
+        flags.OUTPUT,
+        flags.OVERWRITE,
+        Flag(
+            "verify",
+            "Only compare the clips at --output with what was written: sizes, hashes, records.",
+            False,
+            SWITCH,
+        ),
+        flags.integer("shards", None, "Number of files. Default: one per 1000 recordings."),
+        flags.integer("sample_rate", 16_000, "Sample rate of the clips in hertz."),
+        flags.integer(
+            "piece_seconds",
+            60,
+            "Longer recordings are cut into nearly equal pieces of at most this length.",
+        ),
+        flags.number("min_seconds", 0.1, "Shorter clips are rejected."),
+    ),
+    "Processes": (flags.RUNNER, flags.WORKERS, flags.BEAM_OPTIONS, flags.PROGRESS),
+}
+EXCLUSIVE = (
+    Exclusive(("audio", "tasks", "verify"), required=True),
+    Exclusive(("labels", "audioset_segments")),
+    Exclusive(("overwrite", "verify")),
+)
 
 
-def _define_running_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_integer(
-        "workers", None, "Processes. Default: one for every core.", flag_values=values
-    )
-    flags.DEFINE_string(
-        "runner",
-        "local",
-        "local: processes of this machine; else an Apache Beam runner (DirectRunner, FlinkRunner, "
-        "DataflowRunner).",
-        flag_values=values,
-    )
-    flags.DEFINE_multi_string(
-        "beam_options",
-        [],
-        "An option of the Beam runner, as --key=value; repeat the flag for several.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "overwrite",
-        False,
-        "Replace clips at --output that were prepared otherwise, or are damaged.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "verify",
-        False,
-        "Only compare the clips at --output with what was written: sizes, hashes, records.",
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
-        "progress",
-        "bar",
-        ["bar", "json", "none"],
-        "On stderr: a bar, one JSON object per line, or nothing.",
-        flag_values=values,
-    )
-
-
-def _main(values: flags.FlagValues) -> None:
-    if not values.output:
-        raise DataError("name the folder of the clips with --output=FOLDER")
+def _run(values: Any) -> None:
     if values.verify:
-        _verify(values)
+        from hares_tf.data import sidecar
+
+        clips = sidecar.verify(values.output, values.progress)
+        print(
+            f"{values.output} is as it was written: {clips['n_clips']} clips in "
+            f"{len(clips['shards'])} shards, content {clips['content_hash'][:16]}"
+        )
         return
     source = _source(values)
     from hares_tf.data.prepare import prepare
 
-    prepared = prepare(
+    clips = prepare(
         source,
         values.output,
         shards=values.shards,
@@ -189,61 +141,26 @@ def _main(values: flags.FlagValues) -> None:
         overwrite=values.overwrite,
         progress=values.progress,
     )
-    print(_summary(prepared, values.output))
+    print(_summary(clips, values.output))
 
 
-def _verify(values: flags.FlagValues) -> None:
-    for name in ("audio", "task", "audioset_segments", "overwrite"):
-        if values[name].value:
-            raise DataError(f"--verify looks at --output only; leave out --{name}")
-    from hares_tf.data import sidecar
-
-    there = sidecar.verify(values.output, values.progress)
-    print(
-        f"{values.output} is as it was written: {there['n_clips']} clips in "
-        f"{len(there['shards'])} shards, content {there['content_hash'][:16]}"
-    )
-
-
-def _source(values: flags.FlagValues):
-    """What the flags ask for."""
-    kind = _kind(values)
-    belongs = {
-        "labels": "audio", "file_column": "labels", "label_column": "labels",
-        "data_dir": "task", "audioset_classes": "audioset_segments",
-    }  # fmt: skip
-    for name, owner in belongs.items():
-        if values[name].present and (not values[owner].value or owner == "audio" != kind):
-            raise DataError(f"--{name} goes with --{owner}, which chooses another kind of source")
-    table = kind == "audio" and values.labels not in (None, "subfolder")
-    for name in ("file_column", "label_column"):
-        if values[name].present and not table:
-            raise DataError(f"--{name} goes with --labels=FILE.csv")
-    where = where_flag.read(values)
-    if where and not table and kind != "task":
-        raise DataError("--where goes with --labels=FILE.csv, or with --task")
-    if kind == "audioset_segments":
+def _source(values: Any):
+    """Returns the source that the flags name."""
+    where = flags.where(values)
+    if values.tasks:
+        return _tasks(values, where)
+    if values.audioset_segments:
         from hares_tf.data.published_sources import audioset_source
 
-        if len(values.audio or []) != 1:
-            raise DataError("--audioset_segments needs the folder of the clips: one --audio=FOLDER")
+        if len(values.audio) > 1:
+            raise UsageError("--audioset_segments goes with one --audio=FOLDER, that of the clips.")
         return audioset_source(values.audioset_segments, values.audio[0], values.audioset_classes)
-    if kind == "task":
-        from hares_tf.data.published_sources import joined_tasks, task_source
-
-        if len(values.task) > 1:
-            if where:
-                raise DataError("--where chooses folds of one task; give --task once")
-            return joined_tasks(values.task, values.data_dir)
-        if any(column != "fold" for column, _ in where) or len(where) > 1:
-            raise DataError("with --task, --where chooses folds: --where=fold=1,2,3,4")
-        return task_source(values.task[0], values.data_dir, [v for _, some in where for v in some])
     from hares_tf.recordings.sources import folder_source, table_source
 
-    if not table:
+    if values.labels in (None, "subfolder"):
         return folder_source(values.audio, values.labels)
     if len(values.audio) > 1:
-        raise DataError("--labels goes with one folder: give --audio once")
+        raise UsageError("--labels=FILE.csv goes with one --audio=FOLDER.")
     return table_source(
         values.audio[0],
         values.labels,
@@ -253,39 +170,41 @@ def _source(values: flags.FlagValues):
     )
 
 
-def _kind(values: flags.FlagValues) -> str:
-    """The flag that chooses the kind of source."""
-    if values.task and (values.audio or values.audioset_segments):
-        other = "audio" if values.audio else "audioset_segments"
-        raise DataError(f"--task and --{other} exclude each other; give one")
-    for name in ("task", "audioset_segments", "audio"):
-        if values[name].value:
-            return name
-    raise DataError("name what to prepare: --audio=FOLDER, --task=NAME or --audioset_segments=FILE")
+def _tasks(values: Any, where: list[tuple[str, tuple[str, ...]]]):
+    from hares_tf.data.published_sources import joined_tasks, task_source
+
+    if len(values.tasks) > 1:
+        if where:
+            raise UsageError("--where chooses folds of one task; name one with --tasks.")
+        return joined_tasks(values.tasks, values.data_dir)
+    if any(column != "fold" for column, _ in where) or len(where) > 1:
+        raise UsageError("With --tasks, --where chooses folds: --where=fold=1,2,3,4.")
+    folds = [fold for _, folds in where for fold in folds]
+    return task_source(values.tasks[0], values.data_dir, folds)
 
 
-def _summary(prepared: dict, output: str) -> str:
-    seconds = prepared["samples"] / prepared["sample_rate"]
-    size = sum(shard["bytes"] for shard in prepared["shards"])
+def _summary(clips: dict, output: str) -> str:
+    seconds = clips["samples"] / clips["sample_rate"]
+    size = sum(shard["bytes"] for shard in clips["shards"])
     lines = [
-        f"{output}: {prepared['n_clips']:,} clips, {seconds / 3600:.2f} hours, "
-        f"{len(prepared['shards'])} shard(s), {size / 1e6:,.1f} MB"
+        f"{output}: {clips['n_clips']:,} clips, {seconds / 3600:.2f} hours, "
+        f"{len(clips['shards'])} shard(s), {size / 1e6:,.1f} MB"
     ]
-    if prepared["label_names"]:
-        counts = dict(zip(prepared["label_names"], prepared["label_counts"], strict=True))
+    if clips["label_names"]:
+        counts = dict(zip(clips["label_names"], clips["label_counts"], strict=True))
         common = sorted(filter(counts.get, counts), key=lambda name: -counts[name])
         more = f", and {len(common) - _SHOWN_LABELS} more" * (len(common) > _SHOWN_LABELS)
-        some = ", ".join(f"{name} {counts[name]:,}" for name in common[:_SHOWN_LABELS])
+        names = ", ".join(f"{name} {counts[name]:,}" for name in common[:_SHOWN_LABELS])
         bare = f" ({len(counts) - len(common)} without clips)" * (len(common) < len(counts))
-        lines.append(f"  {len(counts)} labels{bare}: {some}{more}")
-    rejected = prepared["rejected"]
+        lines.append(f"  {len(counts)} labels{bare}: {names}{more}")
+    rejected = clips["rejected"]
     if rejected:
         lines.append(f"  {len(rejected):,} rejected:")
-        lines += [f"    {one['id']}: {one['reason']}" for one in rejected[:_SHOWN_REASONS]]
+        lines += [f"    {clip['id']}: {clip['reason']}" for clip in rejected[:_SHOWN_REASONS]]
         if len(rejected) > _SHOWN_REASONS:
-            lines.append(f"    ... all of them are listed in {Path(output) / 'clips.json'}")
-    lines += [f"  note: {note}" for note in prepared["source"]["notes"]]
-    config = "small_classification" if prepared["label_names"] else "small_simclr"
+            lines.append(f"    ... all are listed in {Path(output) / 'clips.json'}")
+    lines += [f"  note: {note}" for note in clips["source"]["notes"]]
+    config = "small_classification" if clips["label_names"] else "small_simclr"
     lines += [
         "next:",
         f"  hares-pretrain --config={config} --data={output} --workdir=runs/first",
@@ -293,9 +212,12 @@ def _summary(prepared: dict, output: str) -> str:
     return "\n".join(lines)
 
 
+COMMAND = Command("hares-prepare", DESCRIPTION, FLAGS, _run, EXCLUSIVE)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; gives its exit code."""
-    return command.run(NAME, DESCRIPTION, define_flags(), _main, argv)
+    """Runs the command; returns its exit code."""
+    return COMMAND.main(argv)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,20 @@
-"""The command `hares-pretrain`."""
+"""The command `hares-pretrain`: trains an encoder on prepared clips."""
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from absl import flags
-
-from hares_tf.commands import program as command
+from hares_tf.commands import flags
+from hares_tf.commands.declaration import SWITCH, Flag, equals
+from hares_tf.commands.program import Command
+from hares_tf.pretrain.config_names import list_configs
 from hares_tf.pretrain.errors import PretrainError
 from hares_tf.pretrain.strategy import STRATEGIES
-from hares_tf.utils.quiet import quiet_import
+from hares_tf.utils.plugins import load_plugin
+from hares_tf.utils.tensorflow import import_tensorflow
 
-NAME = "hares-pretrain"
 DESCRIPTION = """
 trains an encoder on prepared clips, with or without labels.
 
@@ -24,106 +27,92 @@ trains an encoder on prepared clips, with or without labels.
     hares-pretrain --config=slowfast_nfnet_f0_simclr --data=gs://bucket/audioset \\
         --workdir=runs/f0 --strategy=tpu
 
-    # what it would take: parameters, memory and operations of a step
+    # what a run would take: parameters, memory and operations of a step
     hares-pretrain --config=slowfast_nfnet_f0_simclr --data=clips --workdir=runs/f0 --dry_run
 
     # other settings than those of the configuration
     hares-pretrain --config=small_simclr --config.batch=128 --config.crops.seconds=1 ...
 
-A run that was stopped, by Ctrl-C, a preempted machine or a crash, goes on from its last checkpoint
-when the same command is given again. What a step reads and draws follows from the seed and the
-step's number alone, so it goes on as if nothing had happened; with --exact_resume to the last bit.
+A run that was stopped, by Ctrl-C, a preempted machine or a crash, continues from its last
+checkpoint when the same command is given again. What a step reads and draws is a function of the
+seed and the step's number alone, so a resumed run equals an uninterrupted one; with --exact_resume
+bit for bit.
 """
 
+# Changes of the configuration are not flags: the configuration decides which there are. They are
+# set by `load_config`, which checks names and types in sentences; ml_collections.config_flags runs
+# the configuration's file while flags are parsed, and shows whatever goes wrong as a traceback.
 _OVERRIDE = "--config."
 
-
-def define_flags() -> flags.FlagValues:
-    """The flags of the command."""
-    from hares_tf.pretrain.config_names import list_configs
-
-    values = flags.FlagValues()
-    flags.DEFINE_string(
-        "config",
-        None,
-        f"One of {', '.join(list_configs())}, or a Python file with a function get_config(). "
-        "--config.KEY=VALUE changes one of its values.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "data",
-        None,
-        "A folder that hares-prepare wrote, or a folder of recordings, which is then prepared "
-        "into the cache.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "labels",
-        None,
-        'Labels of a folder of recordings: "subfolder", or a CSV file with the columns file and '
-        "label.",
-        flag_values=values,
-    )
-    flags.DEFINE_string("workdir", None, "The run's folder.", flag_values=values)
-    flags.DEFINE_enum(
-        "strategy",
-        "default",
-        STRATEGIES,
-        "One device, all GPUs of this machine, several machines (TF_CONFIG), or a TPU.",
-        flag_values=values,
-    )
-    flags.DEFINE_string("tpu", None, "Name or address of the TPU.", flag_values=values)
-    flags.DEFINE_bool(
-        "exact_resume",
-        False,
-        "Compute in an order that does not vary, so that a resumed run equals an uninterrupted one "
-        "bit for bit on this machine's CPU. Slower where a model has many small operations.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "dry_run",
-        False,
-        "Build everything, print what it takes, train nothing.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "probe_data_dir",
-        None,
-        "The folder with the data of the tasks in the configuration's probe.tasks.",
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
-        "progress", "bar", ("bar", "json", "none"), "How progress is told.", flag_values=values
-    )
-    return values
+FLAGS = {
+    "Run": (
+        Flag(
+            "config",
+            f"One of {', '.join(list_configs())}, or a Python file with a function get_config(). "
+            "--config.KEY=VALUE changes one of its values.",
+            required=True,
+        ),
+        Flag(
+            "data",
+            "A folder that hares-prepare wrote, or a folder of recordings, which is then prepared "
+            "into the cache.",
+            required=True,
+        ),
+        Flag("workdir", "The run's folder.", required=True),
+        flags.PLUGIN,
+        Flag(
+            "labels",
+            'Labels of a folder of recordings: "subfolder", or a CSV file with the columns file '
+            "and label.",
+        ),
+        Flag("dry_run", "Build everything, print what it takes, train nothing.", False, SWITCH),
+        Flag(
+            "probe_data_dir",
+            "The folder with the data of the tasks in the configuration's probe.tasks.",
+        ),
+        flags.PROGRESS,
+    ),
+    "Devices": (
+        flags.choice(
+            "strategy",
+            "default",
+            STRATEGIES,
+            "One device, all GPUs of this machine, several machines (TF_CONFIG), or a TPU.",
+        ),
+        Flag("tpu", "Name or address of the TPU.", goes_with=(equals("strategy", "tpu"),)),
+        Flag(
+            "exact_resume",
+            "Compute in a fixed order, so that a resumed run equals an uninterrupted one bit for "
+            "bit on this machine's CPU. Slower where a model has many small operations.",
+            False,
+            SWITCH,
+        ),
+    ),
+}
 
 
-def _main(values: flags.FlagValues, overrides: Sequence[str]) -> int:
+def _run(values: Any, overrides: Sequence[str]) -> int:
     from hares_tf.pretrain.config import load_config
 
-    if not values.config:
-        raise PretrainError("name the configuration with --config (see --help)")
+    for plugin in values.plugin:
+        load_plugin(plugin)
     config = load_config(values.config, overrides)
-    for name in ("data", "workdir"):
-        if not values[name].value:
-            raise PretrainError(f"give --{name}")
+    tf = import_tensorflow()
+    import keras
 
-    with quiet_import():
-        import keras
-        import tensorflow as tf
-
-        from hares_tf.data.folder_cache import prepared
-        from hares_tf.pretrain.learner import make_objective
-        from hares_tf.pretrain.numerics import fix_threads
-        from hares_tf.pretrain.strategy import make_strategy
-        from hares_tf.pretrain.trainer import pretrain
+    from hares_tf.data.folder_cache import prepared
+    from hares_tf.pretrain.learner import make_objective
+    from hares_tf.pretrain.numerics import fix_threads
+    from hares_tf.pretrain.strategy import make_strategy
+    from hares_tf.pretrain.trainer import pretrain
 
     if keras.backend.backend() != "tensorflow":
         raise PretrainError(
-            f"training is TensorFlow's; KERAS_BACKEND is {keras.backend.backend()!r}: unset it"
+            f"Training needs TensorFlow, but KERAS_BACKEND is {keras.backend.backend()!r}; unset "
+            "it."
         )
     if values.labels and not make_objective(config).needs_labels:
-        raise PretrainError(f"{config.objective.name} takes no --labels")
+        raise PretrainError(f"{config.objective.name} takes no --labels.")
     if values.exact_resume:
         fix_threads()
     for device in tf.config.list_physical_devices("GPU"):
@@ -151,8 +140,8 @@ def _main(values: flags.FlagValues, overrides: Sequence[str]) -> int:
     return status
 
 
-def _probe(config, values: flags.FlagValues):
-    """What scores the encoder while it is trained; None if the configuration wants nothing."""
+def _probe(config, values: Any):
+    """Returns the evaluation of the encoder while it trains; None if none is configured."""
     if not config.probe.every or not config.probe.tasks:
         return None
     from hares_tf.pretrain.probe import Probe
@@ -165,15 +154,15 @@ def _probe(config, values: flags.FlagValues):
     )
 
 
+COMMAND = Command("hares-pretrain", DESCRIPTION, FLAGS, lambda values: _run(values, ()))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; gives its exit code."""
+    """Runs the command; returns its exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    # Changes of the configuration are no flags: which there are depends on the configuration.
     overrides = [a.removeprefix(_OVERRIDE) for a in argv if a.startswith(_OVERRIDE)]
     rest = [a for a in argv if not a.startswith(_OVERRIDE)]
-    return command.run(
-        NAME, DESCRIPTION, define_flags(), lambda values: _main(values, overrides), rest
-    )
+    return replace(COMMAND, run=lambda values: _run(values, overrides)).main(rest)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def joined_tasks(tasks: Sequence[str], data_dir: str | os.PathLike | None = None
     sources = [task_source(task, data_dir) for task in tasks]
     ids = [source.description["task"] for source in sources]
     if len(set(ids)) < len(ids):
-        raise DataError(f"--task names {max(ids, key=ids.count)} twice")
+        raise DataError(f"--tasks names {max(ids, key=ids.count)} twice.")
     return Source(
         f"{len(sources)} tasks",
         tuple(

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.audio import AudioError
+from hares_tf.audio.pcm16 import to_int16
 from hares_tf.data.errors import DataError
 from hares_tf.data.sidecar import FRAME_BYTES
 from hares_tf.recordings.sources import ClipSource, readable
 from hares_tf.utils.files import atomic_file, sha256_file
-from hares_tf.utils.quiet import quiet_import
+from hares_tf.utils.tensorflow import import_tensorflow
 
-_FULL_SCALE = 32767
 KEPT = "finished shards are kept: run the same command again"
 
 
@@ -70,8 +70,7 @@ def write_shard(job: ShardJob) -> dict:
     Raises:
         DataError: the shard cannot be written, for example since the disk is full.
     """
-    with quiet_import():
-        import tensorflow as tf
+    tf = import_tensorflow()
 
     offsets, rejected, counts = [], [], Counter()
     position = samples = 0
@@ -155,7 +154,7 @@ def _clips(
             seconds = f"{(stop - start) / rate:.4g} s"
             rejected.append((name, f"{seconds}: shorter than {settings.min_seconds:g} s"))
             continue
-        yield name, _int16(waveform[start:stop])
+        yield name, to_int16(waveform[start:stop])
 
 
 def _pieces(samples: int, settings: Settings) -> list[tuple[int, int]]:
@@ -170,12 +169,6 @@ def _pieces(samples: int, settings: Settings) -> list[tuple[int, int]]:
     count = -(-seconds // settings.piece_seconds)
     starts = [index * seconds // count * rate for index in range(count)]
     return list(zip(starts, [*starts[1:], samples], strict=True))
-
-
-def _int16(waveform: np.ndarray) -> np.ndarray:
-    """Little-endian int16; the product is rounded once, which float32 would do twice."""
-    scaled = np.clip(waveform, -1.0, 1.0).astype(np.float64) * _FULL_SCALE
-    return np.rint(scaled).astype("<i2")
 
 
 def _example(tf, name: str, audio: np.ndarray, clip: ClipSource, settings: Settings):

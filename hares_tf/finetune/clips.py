@@ -1,7 +1,7 @@
-"""Decoded recordings: every one is decoded once, into a file of 16-bit samples.
+"""Decoded recordings: every recording is decoded once, into a file of 16-bit samples.
 
-The file has no name, so it is gone when the process ends, however it ends. Training reads crops
-from it epoch after epoch; what is held in memory does not grow with the data.
+The file has no name, so it is deleted when the process ends, however it ends. Training reads crops
+from it in every epoch; the memory in use does not grow with the data.
 """
 
 import collections
@@ -13,25 +13,25 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.audio import AudioError
+from hares_tf.audio.pcm16 import FULL_SCALE, to_int16
 from hares_tf.finetune.errors import FinetuneError
 from hares_tf.finetune.recordings import Recording, Recordings
 from hares_tf.recordings.decoding import decoded_ahead
 
-# Of 16-bit samples: those of a file at the module's own rate come back as they were.
-_FULL_SCALE = 32768.0
+# Recordings of a class: one each to train, validate and test.
 _FEWEST = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A recording that was read.
+    """A decoded recording.
 
     Attributes:
         id: see `Recording`.
         label: index into the classes.
         part: one of `recordings.PARTS`, or "" before the split.
         digest: SHA-256 of the encoded audio; copies have the same.
-        start, samples: its place in the file.
+        start, samples: its first sample and number of samples in the file.
     """
 
     id: str
@@ -42,7 +42,7 @@ class Clip:
     samples: int
 
     def in_part(self, part: str) -> "Clip":
-        """The same in another part."""
+        """The same clip in another part."""
         return replace(self, part=part)
 
 
@@ -60,11 +60,11 @@ class Audio:
         self.sample_rate = sample_rate
 
     def cut(self, clip: Clip, start: int, window: int) -> np.ndarray:
-        """float32 `[window]` in [-1, 1] from a sample of the clip on; zeros behind its end."""
+        """Samples float32 `[window]` in [-1, 1] of a clip from `start` on; zeros after its end."""
         piece = np.zeros(window, np.float32)
         stop = min(clip.samples, start + window)
         piece[: stop - start] = self._samples[clip.start + start : clip.start + stop]
-        piece /= _FULL_SCALE
+        piece /= FULL_SCALE
         return piece
 
 
@@ -74,14 +74,14 @@ def decode(
     """Decodes recordings to mono at one rate.
 
     Args:
-        recordings: what to decode.
+        recordings: the recordings.
         sample_rate: in hertz.
-        folder: on a disk with room: 2 bytes a sample, 115 MB an hour at 16 kHz.
+        folder: where the file is: 2 bytes for each sample, 115 MB for an hour at 16 kHz.
         progress: a `hares_tf.utils.progress.Progress`.
 
     Returns:
-        The audio, the clips in the order of the recordings, and (id, reason) of what is left out:
-        unreadable recordings, and copies of one recording under different labels.
+        The audio, the clips in the order of the recordings, and (id, reason) of the recordings that
+        are left out: unreadable ones, and copies of one recording under different labels.
 
     Raises:
         FinetuneError: a class with fewer than three readable recordings.
@@ -99,7 +99,7 @@ def decode(
                     rejected.append((recording.id, samples))
                     reasons.setdefault(recording.label, samples)
                     continue
-                file.write(samples)
+                file.write(samples.tobytes())
                 clips.append(
                     Clip(
                         recording.id,
@@ -120,15 +120,14 @@ def decode(
 def _decoded(
     recordings: Sequence[Recording], sample_rate: int
 ) -> Iterator[tuple[Recording, str, np.ndarray | str]]:
-    """(recording, digest, int16 samples or why there are none), in order."""
+    """Yields (recording, digest, int16 samples or the reason why there are none), in order."""
 
     def read(recording: Recording) -> tuple[str, np.ndarray | str]:
         try:
             waveform = recording.sound.load(sample_rate)
         except AudioError as error:
             return "", str(error)
-        samples = np.clip(np.rint(waveform * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
-        return recording.sound.content_digest(), samples.astype(np.int16)
+        return recording.sound.content_digest(), to_int16(waveform)
 
     def size_of(recording: Recording) -> int:
         return recording.sound.decoded_bytes(sample_rate)
@@ -140,7 +139,7 @@ def _decoded(
 def _without_ambiguous(
     clips: list[Clip], classes: Sequence[str]
 ) -> tuple[list[Clip], list[tuple[str, str]]]:
-    """Leaves out recordings that have copies under another label: one of the labels is wrong."""
+    """Leaves out recordings with copies under another label, since one of the labels is wrong."""
     labels: dict[str, dict[int, str]] = collections.defaultdict(dict)
     for clip in clips:
         labels[clip.digest].setdefault(clip.label, clip.id)
@@ -162,9 +161,8 @@ def _check_classes(
 ) -> None:
     listed = collections.Counter(recording.label for recording in recordings.recordings)
     usable = collections.Counter(clip.label for clip in clips)
-    why = dict(ambiguous)
     label_of = {recording.id: recording.label for recording in recordings.recordings}
-    for id, reason in why.items():
+    for id, reason in ambiguous:
         reasons.setdefault(label_of[id], f"{id} {reason}")
     for label, name in enumerate(recordings.classes):
         if usable[label] >= _FEWEST:
@@ -172,11 +170,11 @@ def _check_classes(
         first = f" ({reasons[label]})" if label in reasons else ""
         if not usable[label]:
             raise FinetuneError(
-                f"none of the {listed[label]} recordings of the class {name!r} can be used{first}"
+                f"None of the {listed[label]} recordings of the class {name!r} can be used{first}."
             )
         raise FinetuneError(
-            f"the class {name!r} has {usable[label]} usable recording(s) of {listed[label]}{first};"
-            f" {_FEWEST} are the least, one each to train, validate and test"
+            f"The class {name!r} has {usable[label]} usable recording(s) of {listed[label]}{first}."
+            f" At least {_FEWEST} are needed, one each to train, validate and test."
         )
 
 
@@ -187,17 +185,17 @@ def window_batches(
     batch: int,
     on_done: Callable[[int], None] = lambda windows: None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All tiles of clips, from sample 0, the last one zero-padded.
+    """Cuts clips into tiles, from sample 0, the last one zero-padded.
 
     Args:
-        audio, clips: what is cut.
+        audio, clips: the clips.
         window: samples of a tile.
         batch: tiles in a batch.
         on_done: called with the number of tiles after each batch was used.
 
     Yields:
-        float32 `[batch, window]`, always the same array, and `[filled]` the number of the clip of
-        each of the first tiles; what is left is silence.
+        Tiles float32 `[batch, window]`, always in the same array, and for the tiles in use the
+        number of their clip, `[filled]`; the other tiles are silent.
     """
     tiles = np.zeros((batch, window), np.float32)
     owners: list[int] = []
@@ -216,5 +214,5 @@ def window_batches(
 
 
 def n_tiles(clip: Clip, window: int) -> int:
-    """How many windows a clip is scored on."""
+    """Number of windows that a clip is scored on."""
     return -(-clip.samples // window)

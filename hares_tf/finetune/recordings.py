@@ -1,4 +1,4 @@
-"""What is to be learnt: recordings with exactly one label each, without decoding any."""
+"""Lists of recordings with exactly one label each; nothing is decoded."""
 
 import os
 from collections import Counter
@@ -17,13 +17,13 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One labelled recording.
+    """One labeled recording.
 
     Attributes:
         id: its path within the folder.
         sound: where its audio is.
         label: index into the classes.
-        part: one of `PARTS` where a table says so, else "".
+        part: one of `PARTS` where a table gives it, else "".
     """
 
     id: str
@@ -34,13 +34,13 @@ class Recording:
 
 @dataclass(frozen=True)
 class Recordings:
-    """What a folder or table names.
+    """The recordings that a folder or table names.
 
     Attributes:
         classes: names of the labels, sorted.
-        recordings: those that are there.
-        rejected: (id, reason) of those that are known not to be usable.
-        description: what was asked for, as JSON data.
+        recordings: the recordings that exist.
+        rejected: (id, reason) of recordings that are known not to be usable.
+        description: the arguments of `read_recordings`, as JSON data.
     """
 
     classes: tuple[str, ...]
@@ -58,7 +58,7 @@ def read_recordings(
     split_column: str | None = None,
     where: Sequence[tuple[str, Sequence[str]]] = (),
 ) -> Recordings:
-    """Lists labelled recordings.
+    """Lists labeled recordings.
 
     Args:
         audio: a folder of recordings, or a `.zip` or `.tar` of one.
@@ -66,8 +66,9 @@ def read_recordings(
             header whose paths are relative to `audio`.
         file_column, label_column: columns of the CSV.
         split_column: a column of the CSV that holds "train", "validation" or "test"; None: the
-            recordings are still to be split. Without "validation" rows some of "train" become it.
-        where: (column, values): rows of the CSV that are taken, see `data.sources.table_source`.
+            recordings are still to be split. Without "validation" rows, some of "train" are used.
+        where: (column, values): rows of the CSV that are taken, see
+            `recordings.sources.table_source`.
 
     Raises:
         FinetuneError: fewer than two classes, a class without recordings, a recording without a
@@ -81,7 +82,7 @@ def read_recordings(
     else:
         conditions = [(column, tuple(values)) for column, values in where]
         columns = (file_column, label_column)
-        wanted, parts = _survey(labels, *columns, split_column, conditions)
+        rows, parts = _survey(labels, *columns, split_column, conditions)
         sources = {
             part: table_source(
                 audio,
@@ -92,7 +93,7 @@ def read_recordings(
             )
             for part in parts
         }
-        _check_labels(labels, wanted, sources.values())
+        _check_labels(labels, rows, sources.values())
     named = [
         (part, clip, _only_label(source, clip))
         for part, source in sources.items()
@@ -101,9 +102,9 @@ def read_recordings(
     classes = tuple(sorted({name for _, _, name in named}))
     if len(classes) < 2:
         raise FinetuneError(
-            f"{audio}: there is only one class ({classes[0]!r}); a classifier needs two or more"
+            f"{audio}: there is only one class ({classes[0]!r}). A classifier needs two or more."
             if classes
-            else f"{audio}: there are no labelled recordings"
+            else f"{audio}: there are no labeled recordings."
         )
     number = {name: index for index, name in enumerate(classes)}
     recordings = tuple(
@@ -125,26 +126,25 @@ def read_recordings(
 def _only_label(source: Source, clip) -> str:
     names = [source.label_names[index] for index in clip.labels]
     if len(names) != 1:
-        said = f"has {len(names)} labels ({'; '.join(names)})" if names else "has no label"
+        problem = f"has {len(names)} labels ({'; '.join(names)})" if names else "has no label"
         raise FinetuneError(
-            f"{source.name}: {clip.id} {said}; every recording needs exactly one: mend the table, "
-            "or choose rows with --where"
+            f"{source.name}: {clip.id} {problem}. Every recording needs exactly one: correct the "
+            "table, or choose rows with --where."
         )
     return names[0]
 
 
 def _check_folders(place: Path, classes: Iterable[str]) -> None:
-    """A class that is only a name would otherwise be overlooked."""
+    """Refuses folders without recordings: their classes would be missing without notice."""
     if not place.is_dir():
         return
     folders = (path for path in place.iterdir() if path.is_dir() and path.name[0] != ".")
-    there = {readable(path.name) for path in folders}
-    empty = sorted(there - set(classes))
+    empty = sorted({readable(path.name) for path in folders} - set(classes))
     if empty:
         named = ", ".join(map(repr, empty[:_SHOWN])) + (", ..." if len(empty) > _SHOWN else "")
         raise FinetuneError(
             f"{place}: no audio files in the folder{'s' * (len(empty) > 1)} {named}, so the class "
-            "would be empty; add recordings or take the folder away"
+            "would be empty. Add recordings or remove the folder."
         )
 
 
@@ -154,23 +154,26 @@ def _survey(
     label_column: str,
     split_column: str | None,
     where: list,
-) -> tuple[Counter, tuple[str, ...]]:
-    """How many rows each label has, and which parts there are ("" without a split column)."""
+) -> tuple[Counter[str], tuple[str, ...]]:
+    """Counts the rows of each label, and lists the parts ("" without a split column)."""
     if not label_column:
-        raise FinetuneError("name the column of the CSV that holds the labels: --label_column")
+        raise FinetuneError(
+            "--label_column is missing: name the column of the CSV that holds the labels."
+        )
     columns = dict.fromkeys(
         [file_column, label_column, *filter(None, [split_column]), *(c for c, _ in where)]
     )
-    labels, parts = Counter(), Counter()
+    labels: Counter[str] = Counter()
+    parts: Counter[str] = Counter()
     for number, row in read_table(Path(table), columns):
         if not all(row[column].strip() in values for column, values in where):
             continue
-        labels.update({one.strip() for one in row[label_column].split(";") if one.strip()})
+        labels.update({name.strip() for name in row[label_column].split(";") if name.strip()})
         part = row[split_column].strip() if split_column else ""
         if split_column and part not in PARTS:
             raise FinetuneError(
-                f"{table}, line {number}: {split_column} is {part!r}; it must be train, "
-                "validation or test"
+                f"{table}, line {number}: {split_column} is {part!r}. It must be train, "
+                "validation or test."
             )
         parts[part] += 1
     if not split_column or not parts:
@@ -178,29 +181,29 @@ def _survey(
     for part in ("train", "test"):
         if part not in parts:
             raise FinetuneError(
-                f"{table}: no row has {split_column} = {part}; without --split_column the "
-                "recordings are split for you"
+                f"{table}: no row has {split_column} = {part}. Without --split_column the "
+                "recordings are split for you."
             )
     return labels, tuple(part for part in PARTS if part in parts)
 
 
-def _check_labels(table: str | os.PathLike, wanted: Counter, sources: Iterable[Source]) -> None:
-    there = {name for source in sources for name in source.label_names}
-    for label, rows in sorted(wanted.items()):
-        if label not in there:
+def _check_labels(table: str | os.PathLike, rows: Counter, sources: Iterable[Source]) -> None:
+    present = {name for source in sources for name in source.label_names}
+    for label, count in sorted(rows.items()):
+        if label not in present:
             raise FinetuneError(
-                f"{table}: the class {label!r} is empty: none of its {rows} files is there; check "
-                "--audio and the paths in the table, or leave the class out with --where"
+                f"{table}: the class {label!r} is empty: none of its {count} files exists. Check "
+                "--audio and the paths in the table, or leave the class out with --where."
             )
 
 
 def _check_listed_once(table: str | os.PathLike, recordings: Sequence[Recording]) -> None:
-    """Within a part the table's reader sees to it."""
+    """Refuses a recording in two parts; the table's reader refuses two rows in one part."""
     part_of: dict[str, str] = {}
     for recording in recordings:
         other = part_of.setdefault(recording.id, recording.part)
         if other != recording.part:
             raise FinetuneError(
-                f"{table}: {recording.id} is listed as {other} and as {recording.part}; a "
-                "recording has one row"
+                f"{table}: {recording.id} is listed as {other} and as {recording.part}. A "
+                "recording has one row."
             )

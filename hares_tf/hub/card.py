@@ -17,7 +17,7 @@ def make_card(
     weights: dict,
     description: str = "",
     classifier=None,
-    flavour: str = REUSABLE,
+    flavor: str = REUSABLE,
     precision: str = FLOAT32,
     deviation: float | None = None,
 ) -> dict:
@@ -30,23 +30,23 @@ def make_card(
         weights: provenance: at least {"source": ...}.
         description: one sentence.
         classifier: a `Classifier` that the module brings with it, or None.
-        flavour: one of `hub.flavours.FLAVOURS`.
-        precision: one of `hub.flavours.PRECISIONS`.
-        deviation: of the serving flavour, from the model (`hub.folded.deviation`).
+        flavor: one of `hub.flavors.FLAVORS`.
+        precision: one of `hub.flavors.PRECISIONS`.
+        deviation: of the serving flavor, from the model (`hub.folded.deviation`).
     """
     import tensorflow as tf
 
     trainable = sum(int(v.value.shape.num_elements()) for v in model.trainable_variables)
     fresh = weights.get("source") == "random"
     notes = []
-    if fresh and _has_skip_gains(model):
-        note = "Freshly initialised: the skip gains are 0, so all residual branches are silent"
-        if flavour == REUSABLE:
+    if fresh and model.has_silent_branches:
+        note = "Freshly initialized: the skip gains are 0, so all residual branches are silent"
+        if flavor == REUSABLE:
             note += (
                 ", training equals inference, and the branches' weights get zero gradients at first"
             )
         notes.append(f"{note}.")
-    interface = _interface(model, classifier, flavour)
+    interface = _interface(model, classifier, flavor)
     classes = {}
     if classifier is not None:
         classes = {
@@ -62,14 +62,14 @@ def make_card(
         "embedding_size": model.embedding_size,
         **({} if model.frame_hop is None else {"frame_hop_samples": model.frame_hop}),
         "parameters": trainable,
-        "frontend": _frontend(model),
+        "frontend": model.frontend_config(),
         "weights": weights,
-        "flavour": flavour,
+        "flavour": flavor,
         "precision": precision,
         **({} if deviation is None else {"deviation_from_model": float(f"{deviation:.1e}")}),
         "interface": interface,
         **classes,
-        "training_is_stochastic": flavour == REUSABLE and _has_skip_gains(model),
+        "training_is_stochastic": flavor == REUSABLE and model.is_stochastic,
         "notes": notes,
         "made_with": {
             "hares_tf": __version__,
@@ -80,9 +80,9 @@ def make_card(
     }
 
 
-def _interface(model, classifier, flavour: str) -> dict:
+def _interface(model, classifier, flavor: str) -> dict:
     given = "embedding, logits" if classifier else "embedding"
-    trains = flavour == REUSABLE
+    trains = flavor == REUSABLE
     interface = {
         "__call__": "waveform float32 [batch, samples] or [samples] in [-1, 1], training=False"
         " -> embedding float32 [batch, dim]" + ("" if trains else "; training makes no difference"),
@@ -107,18 +107,3 @@ def _interface(model, classifier, flavour: str) -> dict:
         if trains:
             interface["head_variables"] = "variables of the logits that __call__ does not reach"
     return interface
-
-
-def _has_skip_gains(model) -> bool:
-    return any(variable.name == "skip_gain" for variable in model.trainable_variables)
-
-
-def _frontend(model) -> dict:
-    config = model.frontend.get_config()
-    keras_own = {"name", "trainable", "dtype"}
-    constants = {key: value for key, value in config.items() if key not in keras_own}
-    return {
-        "kind": type(model.frontend).__name__,
-        **constants,
-        "standardize": model.standardize is not None,
-    }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from hares_tf.hub import saved_model
 from hares_tf.hub.errors import HubError
-from hares_tf.utils.quiet import quiet_import
+from hares_tf.utils.tensorflow import import_tensorflow
 
 
 def resolve(handle: str) -> Path:
@@ -80,18 +80,19 @@ def _tensorflow_hub():
 
     tensorflow_hub 0.16.1 needs one function of it, which `packaging` has.
     """
-    with quiet_import():
-        try:
-            import pkg_resources  # noqa: F401
-        except ModuleNotFoundError:
-            from packaging.version import parse
+    import_tensorflow()
+    try:
+        import pkg_resources  # noqa: F401
+    except ModuleNotFoundError:
+        from packaging.version import parse
 
-            stand_in = types.ModuleType("pkg_resources")
-            stand_in.parse_version = parse
-            sys.modules["pkg_resources"] = stand_in
-            try:
-                import tensorflow_hub
-            finally:
-                del sys.modules["pkg_resources"]
-        import tensorflow_hub
+        stand_in = types.ModuleType("pkg_resources")
+        stand_in.parse_version = parse
+        sys.modules["pkg_resources"] = stand_in
+        try:
+            import tensorflow_hub
+        finally:
+            del sys.modules["pkg_resources"]
+    import tensorflow_hub
+
     return tensorflow_hub

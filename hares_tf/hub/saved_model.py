@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from hares_tf.hub.errors import HubError
-from hares_tf.utils.quiet import quiet_import
+from hares_tf.utils.tensorflow import import_tensorflow
 
 # Kept among the signatures by TensorFlow for its own use.
 _INTERNAL = "__saved_model"
@@ -17,9 +17,9 @@ def read(directory: Path):
     Raises:
         HubError: there is no `saved_model.pb`, or it cannot be parsed.
     """
-    with quiet_import():
-        from google.protobuf.message import DecodeError
-        from tensorflow.core.protobuf import saved_model_pb2
+    import_tensorflow()
+    from google.protobuf.message import DecodeError
+    from tensorflow.core.protobuf import saved_model_pb2
 
     path = Path(directory) / "saved_model.pb"
     saved = saved_model_pb2.SavedModel()

@@ -100,10 +100,10 @@ def _run_pipeline(
     except Exception as error:  # runners raise what they like, also for what a worker raised
         lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
         raise WorkersLostError(
-            f"Beam's {runner} failed ({type(error).__name__}: {lines[-1].strip()[:300]})"
+            f"Beam's {runner} failed ({type(error).__name__}: {lines[-1].strip()[:300]})."
         ) from error
     if state not in (None, PipelineState.DONE):
-        raise WorkersLostError(f"Beam's {runner} ended as {state}")
+        raise WorkersLostError(f"Beam's {runner} ended as {state}.")
 
 
 def _pipeline(runner: str, options: Sequence[str]) -> apache_beam.Pipeline:
@@ -112,10 +112,10 @@ def _pipeline(runner: str, options: Sequence[str]) -> apache_beam.Pipeline:
         parsed.get_all_options()  # finds values of a wrong type now, not while running
         return apache_beam.Pipeline(options=parsed)
     except SystemExit as error:  # from argparse, which has said why on stderr
-        raise JobError(f"Beam does not understand {' '.join(options)}") from error
+        raise JobError(f"Beam does not understand {' '.join(options)}.") from error
     except Exception as error:  # every runner checks its options in its own way
         reason = " ".join(str(error).split()) or repr(error)
-        raise JobError(f"Beam does not accept --runner={runner}: {reason}") from error
+        raise JobError(f"Beam does not accept --runner={runner}: {reason}.") from error
 
 
 @contextlib.contextmanager

@@ -39,8 +39,8 @@ def run(function: Callable, jobs: Sequence, workers: int, threads: int, on_done:
                 raise
     except BrokenProcessPool as error:
         raise WorkersLostError(
-            "a worker process was killed or crashed, perhaps for lack of memory (then give fewer "
-            "--workers)"
+            "A worker process was killed or crashed, perhaps for lack of memory (then give fewer "
+            "--workers)."
         ) from error
     finally:
         ours.close()

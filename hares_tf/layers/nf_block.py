@@ -1,10 +1,10 @@
-"""Residual block of the normaliser-free networks."""
+"""Residual block of the normalizer-free networks."""
 
 import keras
 from keras import ops
 
 from hares_tf.layers.activations import GELU_GAMMA, gelu_tanh
-from hares_tf.layers.gradient_checkpointing import rematerialised
+from hares_tf.layers.gradient_checkpointing import checkpointed
 from hares_tf.layers.scaled_ws_conv import ScaledWSConv2D
 from hares_tf.layers.squeeze_excite import SqueezeExcite
 from hares_tf.layers.stochastic_depth import StochasticDepth
@@ -16,7 +16,7 @@ ALPHA = 0.2
 
 @keras.saving.register_keras_serializable(package="hares_tf")
 class NFBlock(keras.layers.Layer):
-    """Pre-activation bottleneck block without normalisation (Brock et al., 2021, "NFNet").
+    """Pre-activation bottleneck block without normalization (Brock et al., 2021, "NFNet").
 
     With `a = gamma * gelu(x) * beta`:
 
@@ -39,8 +39,8 @@ class NFBlock(keras.layers.Layer):
         group_size: channels per group of `conv1` and `conv1b`; divides `filters / 2`.
         beta: reciprocal of the standard deviation that the input is expected to have.
         drop_rate: rate of stochastic depth.
-        rematerialise: whether training keeps only the block's input for the gradient and computes
-            everything between again: less memory, one more forward pass.
+        gradient_checkpointing: whether training keeps only the input of the block for the gradient
+            and computes everything else again: less memory, one more forward pass.
         **kwargs: of `keras.layers.Layer`.
 
     Call arguments: `x` `[batch, time, freq, channel]`; `training`; `keep`: `[batch]` of 0 and 1,
@@ -56,7 +56,7 @@ class NFBlock(keras.layers.Layer):
         group_size=128,
         beta=1.0,
         drop_rate=0.0,
-        rematerialise=False,
+        gradient_checkpointing=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -66,7 +66,7 @@ class NFBlock(keras.layers.Layer):
         self.group_size = group_size
         self.beta = beta
         self.drop_rate = drop_rate
-        self.rematerialise = rematerialise
+        self.gradient_checkpointing = gradient_checkpointing
 
         width = filters // 2
         groups = width // group_size
@@ -81,7 +81,7 @@ class NFBlock(keras.layers.Layer):
         self.stochastic_depth = StochasticDepth(
             drop_rate, name="stochastic_depth", dtype=self.variable_dtype
         )
-        # Of two neighbours: their mean is rounded once also in half precision.
+        # A mean of two neighbors, which is rounded once in half precision, too.
         self.shortcut_pool = keras.layers.AveragePooling2D(
             self.strides, self.strides, "same", "channels_last", dtype=self.dtype_policy
         )
@@ -111,15 +111,15 @@ class NFBlock(keras.layers.Layer):
         )
 
     def call(self, x, training=None, keep=None):
-        if not (training and self.rematerialise):
+        if not (training and self.gradient_checkpointing):
             return self._compute(x, keep, training)
         if keep is None:
             # Drawn here: a computation that is repeated must not draw anew.
             keep = self.stochastic_depth.draw(ops.shape(x)[0], training)
         if keep is None:
-            return rematerialised(lambda x: self._compute(x, None, training))(x)
+            return checkpointed(lambda x: self._compute(x, None, training))(x)
         keep = ops.cast(keep, self.variable_dtype)  # what is differentiated must be float
-        return rematerialised(lambda x, keep: self._compute(x, keep, training))(x, keep)
+        return checkpointed(lambda x, keep: self._compute(x, keep, training))(x, keep)
 
     def _compute(self, x, keep, training):
         activated = gelu_tanh(x)
@@ -151,5 +151,5 @@ class NFBlock(keras.layers.Layer):
             "group_size": self.group_size,
             "beta": self.beta,
             "drop_rate": self.drop_rate,
-            "rematerialise": self.rematerialise,
+            "gradient_checkpointing": self.gradient_checkpointing,
         }

@@ -43,9 +43,9 @@ class StochasticDepth(keras.layers.Layer):
         return x * keep
 
     def draw(self, batch, training):
-        """Which examples to keep: `[batch]` of 0 and 1, or None where all of them are kept.
+        """Draws which examples to keep: `[batch]` of 0 and 1, or None if all of them are kept.
 
-        A call draws by itself; who computes the call twice (rematerialisation) draws beforehand.
+        A call draws by itself; gradient checkpointing, which computes it twice, draws beforehand.
         """
         if not training or self.rate == 0.0:
             return None
@@ -63,7 +63,7 @@ class StochasticDepth(keras.layers.Layer):
 
 
 def keep_mask(uniform, rate):
-    """Which examples keep their residual branch.
+    """Returns which examples keep their residual branch.
 
     Args:
         uniform: float tensor of numbers uniform in [0, 1).

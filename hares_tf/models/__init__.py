@@ -8,6 +8,7 @@ from hares_tf.utils.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
+        "Encoder": "encoder",
         "EncoderSpec": "registry",
         "ModelError": "errors",
         "SinglePathNFNet": "single_path_nfnet",
@@ -15,5 +16,6 @@ __getattr__, __dir__, __all__ = attach(
         "WaveformEncoder": "waveform_encoder",
         "create_model": "registry",
         "list_models": "registry",
+        "register": "registry",
     },
 )

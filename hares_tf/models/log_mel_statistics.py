@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from hares_tf.audio.precision import full_precision_policy
+from hares_tf.models.waveform_encoder import log_mel_encoder
 
 
 @keras.saving.register_keras_serializable(package="hares_tf")
@@ -11,7 +12,7 @@ class LogMelStatistics(keras.layers.Layer):
     """Mean and standard deviation over time: `[batch, time, freq, 1]` -> `[batch, 2 * freq]`.
 
     First the means of all bins, then the (population) standard deviations. No parameters. Takes the
-    log-mel spectrogram before standardisation, whose mean and level are what it describes.
+    log-mel spectrogram before standardization, whose mean and level are what it describes.
     """
 
     #: Frames of the spectrogram from one step of `embedding_and_frames` to the next.
@@ -29,8 +30,14 @@ class LogMelStatistics(keras.layers.Layer):
         return ops.concatenate([ops.squeeze(mean, axis=1), deviation], axis=-1)
 
     def embedding_and_frames(self, log_mel, training=None):
-        """The embedding, and what it describes: `[batch, time, freq]`."""
+        """The embedding, and the bins that it describes: `[batch, time, freq]`."""
         return self(log_mel), ops.squeeze(log_mel, axis=-1)
 
     def compute_output_shape(self, input_shape, **_):
         return (input_shape[0], 2 * input_shape[2])
+
+
+def create(name, dtype=None):
+    """Factory of the registry: the statistics behind the log-mel frontend of the paper."""
+    network = LogMelStatistics(dtype=dtype, name="network")
+    return log_mel_encoder(name, network, dtype, standardize=False)

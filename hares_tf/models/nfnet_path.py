@@ -1,6 +1,9 @@
 """One path of a Slowfast NFNet: stem, blocks, final convolution."""
 
+import contextlib
+
 import keras
+import numpy as np
 
 from hares_tf.layers import ALPHA, GELU_GAMMA, NFBlock, ScaledWSConv2D, gelu_tanh
 from hares_tf.models.errors import ModelError
@@ -17,7 +20,7 @@ class NFNetPath(keras.layers.Layer):
         variant: name of a row of `hares_tf.models.nfnet_variants.VARIANTS`.
         path: `"slow"` or `"fast"`.
         fused: whether the stages receive the variant's fusion channels beside their own.
-        rematerialise: as in `NFBlock`, for every block.
+        gradient_checkpointing: as in `NFBlock`, for every block.
         **kwargs: of `keras.layers.Layer`.
 
     Input `[batch, time, freq, channel]`, output
@@ -27,14 +30,14 @@ class NFNetPath(keras.layers.Layer):
         ModelError: if there is no such variant or path.
     """
 
-    def __init__(self, variant, path, fused=False, rematerialise=False, **kwargs):
+    def __init__(self, variant, path, fused=False, gradient_checkpointing=False, **kwargs):
         super().__init__(**kwargs)
         if path not in ("slow", "fast"):
             raise ModelError(f"A Slowfast NFNet has no path {path!r}; choose 'slow' or 'fast'.")
         self.variant = variant
         self.path_name = path
         self.fused = fused
-        self.rematerialise = rematerialise
+        self.gradient_checkpointing = gradient_checkpointing
         row = get_variant(variant)
         widths = getattr(row, path)
         self.fusion_channels = row.fusion_channels if fused else (0,) * len(row.depths)
@@ -62,7 +65,7 @@ class NFNetPath(keras.layers.Layer):
                 widths.group_size,
                 block.beta,
                 block.drop_rate,
-                rematerialise,
+                gradient_checkpointing,
                 name=f"block{index}",
                 dtype=self.dtype_policy,
             )
@@ -140,8 +143,25 @@ class NFNetPath(keras.layers.Layer):
             "variant": self.variant,
             "path": self.path_name,
             "fused": self.fused,
-            "rematerialise": self.rematerialise,
+            "gradient_checkpointing": self.gradient_checkpointing,
         }
+
+
+@contextlib.contextmanager
+def skip_gains_at_one(network):
+    """All skip gains of a network are 1 within the context; yields their variables.
+
+    A new network has skip gains of 0, which would hide mistakes in its residual branches.
+    """
+    gains = [v for v in network.trainable_variables if v.name == "skip_gain"]
+    before = [np.asarray(gain) for gain in gains]
+    try:
+        for gain in gains:
+            gain.assign(np.ones(gain.shape))
+        yield gains
+    finally:
+        for gain, value in zip(gains, before, strict=True):
+            gain.assign(value)
 
 
 def check_residual_masks(residual_masks, rows):

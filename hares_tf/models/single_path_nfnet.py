@@ -4,7 +4,8 @@ import keras
 from keras import ops
 
 from hares_tf.layers import GELU_GAMMA
-from hares_tf.models.nfnet_path import NFNetPath, check_residual_masks
+from hares_tf.models.draws import KeepMask
+from hares_tf.models.nfnet_path import NFNetPath, check_residual_masks, skip_gains_at_one
 from hares_tf.models.nfnet_variants import get_variant
 from hares_tf.models.slowfast_nfnet import SlowFastNFNet, pooled_embedding
 
@@ -19,7 +20,7 @@ class SinglePathNFNet(keras.Model):
     Args:
         variant: name of a row of `hares_tf.models.nfnet_variants.VARIANTS`.
         path: `"slow"` (3072 features for `f0`) or `"fast"` (384).
-        rematerialise: as in `SlowFastNFNet`.
+        gradient_checkpointing: as in `SlowFastNFNet`.
         **kwargs: of `keras.Model`.
 
     Call arguments are those of `SlowFastNFNet`: `log_mel` `[batch, time, freq, 1]`, `training`,
@@ -30,15 +31,21 @@ class SinglePathNFNet(keras.Model):
             of rows.
     """
 
+    #: New skip gains are 0.
+    has_silent_branches = True
     #: Frames of the spectrogram from one step of `embedding_and_frames` to the next.
     frame_stride = SlowFastNFNet.frame_stride
 
-    def __init__(self, variant="f0", path="slow", rematerialise=False, **kwargs):
+    def __init__(self, variant="f0", path="slow", gradient_checkpointing=False, **kwargs):
         super().__init__(**kwargs)
         self.variant = variant
-        self.rematerialise = rematerialise
+        self.gradient_checkpointing = gradient_checkpointing
         self.trunk = NFNetPath(
-            variant, path, rematerialise=rematerialise, name=path, dtype=self.dtype_policy
+            variant,
+            path,
+            gradient_checkpointing=gradient_checkpointing,
+            name=path,
+            dtype=self.dtype_policy,
         )
         self.path_name = path
         self.embedding_size = getattr(get_variant(variant), path).features
@@ -49,9 +56,13 @@ class SinglePathNFNet(keras.Model):
         return [f"{self.path_name}/block{block}" for block in self.trunk.dropped_blocks]
 
     @property
-    def residual_drop_rates(self):
-        """The rate at which each row of `residual_masks` should be 0."""
-        return self.trunk.drop_rates
+    def training_draws(self):
+        """The masks of stochastic depth; rows as in `residual_mask_rows`."""
+        return {"residual_masks": KeepMask(tuple(self.trunk.drop_rates))}
+
+    def awake(self):
+        """Context manager: all skip gains are 1; yields them."""
+        return skip_gains_at_one(self)
 
     def build(self, input_shape):
         self.trunk.build(input_shape)
@@ -88,5 +99,5 @@ class SinglePathNFNet(keras.Model):
             **super().get_config(),
             "variant": self.variant,
             "path": self.path_name,
-            "rematerialise": self.rematerialise,
+            "gradient_checkpointing": self.gradient_checkpointing,
         }

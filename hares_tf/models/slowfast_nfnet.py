@@ -1,4 +1,4 @@
-"""Slowfast NFNet: the two-path, normaliser-free encoder of the paper."""
+"""Slowfast NFNet: the two-path, normalizer-free encoder of the paper."""
 
 import math
 
@@ -6,13 +6,15 @@ import keras
 from keras import ops
 
 from hares_tf.layers import FastToSlowFusion
-from hares_tf.models.nfnet_path import NFNetPath, check_residual_masks
+from hares_tf.models.draws import KeepMask
+from hares_tf.models.nfnet_path import NFNetPath, check_residual_masks, skip_gains_at_one
 from hares_tf.models.nfnet_variants import (
     SLOW_TIME_STRIDE,
     STAGE_STRIDES,
     STEM_STRIDES,
     get_variant,
 )
+from hares_tf.models.waveform_encoder import log_mel_encoder
 
 
 def pooled_embedding(maps, dtype):
@@ -61,13 +63,13 @@ class SlowFastNFNet(keras.Model):
 
     Args:
         variant: name of a row of `hares_tf.models.nfnet_variants.VARIANTS`.
-        rematerialise: whether training computes every block again for its gradient instead of
-            keeping its activations.
+        gradient_checkpointing: whether training computes every block again for its gradient
+            instead of keeping its activations.
         **kwargs: of `keras.Model`; `dtype` may be a policy such as `"mixed_bfloat16"` (weight
-            standardisation, gates and pooling stay float32) or `"float64"`.
+            standardization, gates and pooling stay float32) or `"float64"`.
 
     Call arguments:
-        log_mel: `[batch, time, freq, 1]`, float, standardised log-mel spectrogram.
+        log_mel: `[batch, time, freq, 1]`, float, standardized log-mel spectrogram.
         training: whether stochastic depth draws which residual branches to keep.
         residual_masks: `[rows, batch]` of 0 and 1; decides instead of a draw which residual
             branches are kept. Rows are ordered as `residual_mask_rows`.
@@ -78,16 +80,18 @@ class SlowFastNFNet(keras.Model):
         ModelError: if there is no such variant, or `residual_masks` has the wrong number of rows.
     """
 
+    #: New skip gains are 0.
+    has_silent_branches = True
     #: Frames of the spectrogram from one step of `embedding_and_frames` to the next.
     frame_stride = math.prod(time for time, _ in (*STEM_STRIDES, *STAGE_STRIDES))
 
-    def __init__(self, variant="f0", rematerialise=False, **kwargs):
+    def __init__(self, variant="f0", gradient_checkpointing=False, **kwargs):
         super().__init__(**kwargs)
         row = get_variant(variant)
         self.variant = variant
-        self.rematerialise = rematerialise
+        self.gradient_checkpointing = gradient_checkpointing
         self.embedding_size = row.fast.features + row.slow.features
-        settings = {"rematerialise": rematerialise, "dtype": self.dtype_policy}
+        settings = {"gradient_checkpointing": gradient_checkpointing, "dtype": self.dtype_policy}
         self.slow = NFNetPath(variant, "slow", fused=True, name="slow", **settings)
         self.fast = NFNetPath(variant, "fast", name="fast", **settings)
         self.fusions = [
@@ -113,9 +117,20 @@ class SlowFastNFNet(keras.Model):
         ]
 
     @property
-    def residual_drop_rates(self):
-        """The rate at which each row of `residual_masks` should be 0."""
-        return [rate for path in (self.slow, self.fast) for rate in path.drop_rates]
+    def training_draws(self):
+        """The masks of stochastic depth; rows as in `residual_mask_rows`."""
+        rates = tuple(rate for path in (self.slow, self.fast) for rate in path.drop_rates)
+        return {"residual_masks": KeepMask(rates)}
+
+    def awake(self):
+        """Context manager: all skip gains are 1; yields them."""
+        return skip_gains_at_one(self)
+
+    def folded(self, precision):
+        """The inference form, see `hares_tf.models.folded_nfnet`; TensorFlow only."""
+        from hares_tf.models.folded_nfnet import FoldedSlowFastNFNet
+
+        return FoldedSlowFastNFNet(self, precision)
 
     def build(self, input_shape):
         self.slow.build(input_shape)
@@ -178,5 +193,11 @@ class SlowFastNFNet(keras.Model):
         return {
             **super().get_config(),
             "variant": self.variant,
-            "rematerialise": self.rematerialise,
+            "gradient_checkpointing": self.gradient_checkpointing,
         }
+
+
+def create(name, dtype=None, *, variant, gradient_checkpointing=False):
+    """Factory of the registry: the network behind the log-mel frontend of the paper."""
+    network = SlowFastNFNet(variant, gradient_checkpointing, dtype=dtype, name="network")
+    return log_mel_encoder(name, network, dtype)

@@ -5,7 +5,8 @@ from keras import ops
 
 from hares_tf.audio.precision import full_precision_policy
 from hares_tf.objectives.errors import ObjectiveError
-from hares_tf.objectives.objective import Losses, Objective
+from hares_tf.objectives.mixing import MixingObjective
+from hares_tf.objectives.objective import Losses
 
 
 def sigmoid_cross_entropy(labels, logits):
@@ -40,7 +41,7 @@ class ClassifierHead(keras.layers.Layer):
         return self.dense.compute_output_shape(input_shape)
 
 
-class Classification(Objective):
+class Classification(MixingObjective):
     """Sigmoid cross-entropy on one crop, with labels mixed like the examples.
 
     No class balancing, no SpecAugment, no start value for the biases (paper, Section 2.2).
@@ -56,6 +57,7 @@ class Classification(Objective):
             )
         return ClassifierHead(classes, dtype=dtype, name="classifier")
 
-    def losses(self, outputs, labels, gather):
-        logits = outputs[0]
-        return Losses(sigmoid_cross_entropy(ops.cast(labels, logits.dtype), logits), scores=logits)
+    def losses(self, forward, inputs, gather):
+        logits = forward.head(forward.embed(inputs.examples))
+        labels = ops.cast(inputs.labels, logits.dtype)
+        return Losses(sigmoid_cross_entropy(labels, logits), scores=logits)

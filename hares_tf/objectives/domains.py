@@ -1,6 +1,5 @@
-"""Where examples can be mixed; without Keras, for whoever only checks a choice."""
+"""The representations in which examples can be mixed; without Keras, for checking a setting."""
 
-#: Where examples are mixed: the log-mel spectrograms, the mel magnitudes before the logarithm, the
-#: waveforms, or not at all. The paper mixes "spectrograms"; as in PANNs, which it follows, these
-#: are taken to be the logarithmic ones.
+#: Log-mel spectrograms, mel spectrograms before the logarithm, waveforms, or not at all. The paper
+#: mixes "spectrograms"; as in PANNs, which it follows, these are taken to be logarithmic ones.
 DOMAINS = ("log_mel", "mel", "waveform", "none")

@@ -4,12 +4,16 @@ Paper, Section 2.2 ("we use example mixing to augment spectrograms") and Appendi
 mixing ratio is sampled on the fly from the beta(5, 2) distribution").
 """
 
+import functools
+
 from keras import ops
 
+from hares_tf.models.draws import Permutation, Uniform
 from hares_tf.objectives.domains import DOMAINS
 from hares_tf.objectives.errors import ObjectiveError
+from hares_tf.objectives.objective import Inputs, Objective
 
-#: How many uniform numbers one ratio needs.
+#: Number of uniform numbers that one ratio needs.
 UNIFORMS = 6
 
 
@@ -37,51 +41,62 @@ def mix(examples, partners, ratios):
     """`ratio * example + (1 - ratio) * partner`, for spectrograms, waveforms and labels alike.
 
     The ratio is used as drawn. Its distribution already makes the example the louder one in nine
-    cases of ten; the paper says nothing of `max(ratio, 1 - ratio)`.
+    cases of ten; the paper does not mention `max(ratio, 1 - ratio)`.
 
     Args:
         examples: `[batch, ...]` float.
-        partners: `[batch]` integers, which example of the batch each one is mixed with.
+        partners: `[batch]` integers, the example of the batch that each one is mixed with.
         ratios: `[batch]` float, the share of the example itself.
 
     Returns:
-        Tensor like `examples`.
+        A tensor like `examples`.
     """
     ratios = ops.cast(ratios, examples.dtype)
     ratios = ops.reshape(ratios, (-1,) + (1,) * (len(examples.shape) - 1))
     return ratios * examples + (1.0 - ratios) * ops.take(examples, partners, axis=0)
 
 
-def mixed_spectrogram(frontend, waveform, partners, ratios, domain="log_mel"):
-    """Log-mel spectrograms of mixed examples.
+class MixingObjective(Objective):
+    """Base class of objectives whose examples are mixed within the replica.
+
+    The order of the partners is another one for each crop: with common partners the distractor
+    itself would tell which crops belong together.
 
     Args:
-        frontend: `hares_tf.audio.LogMel`.
-        waveform: `[batch, samples]` in [-1, 1].
-        partners: as for `mix`; neither they nor the ratios are used where `domain` is "none".
-        ratios: as for `mix`.
-        domain: one of `DOMAINS`.
-
-    Returns:
-        `[batch, frames, bins, 1]`, not yet standardised.
+        mixing: one of `DOMAINS`, the representation in which two examples are mixed; "none" does
+            not mix them.
 
     Raises:
         ObjectiveError: there is no such domain.
     """
-    check_domain(domain)
-    if domain == "none":
-        return frontend(waveform)
-    if domain == "waveform":
-        return frontend(mix(waveform, partners, ratios))
-    if domain == "mel":
-        mel = mix(frontend.linear_mel(waveform), partners, ratios)
-        return ops.log1p(frontend.log_scale * mel)
-    return mix(frontend(waveform), partners, ratios)
 
+    def __init__(self, mixing: str = "log_mel"):
+        super().__init__()
+        if mixing not in DOMAINS:
+            raise ObjectiveError(
+                f"Examples cannot be mixed in {mixing!r}; choose one of {', '.join(DOMAINS)}."
+            )
+        self.mixing = mixing
 
-def check_domain(domain):
-    """Raises ObjectiveError if `domain` is none of `DOMAINS`."""
-    if domain not in DOMAINS:
-        raise ObjectiveError(
-            f"Examples cannot be mixed in {domain!r}; choose {', '.join(DOMAINS)}."
-        )
+    def draws(self):
+        """The partners and the ratios of each crop."""
+        # Without mixing they are drawn all the same: the others must not depend on it.
+        return {
+            "partners": Permutation(leading=(self.crops,)),
+            "ratios": Uniform(leading=(self.crops,), trailing=(UNIFORMS,)),
+        }
+
+    def inputs(self, encoder, waveforms, labels, draws):
+        """All first crops, then all second ones; labels are mixed like the first crops."""
+        partners, ratios = draws["partners"], beta_5_2(draws["ratios"])
+        mixers = [
+            functools.partial(mix, partners=partners[crop], ratios=ratios[crop])
+            for crop in range(self.crops)
+        ]
+        examples = [
+            encoder.inputs(waveforms[:, crop], mixer, self.mixing)
+            for crop, mixer in enumerate(mixers)
+        ]
+        if labels is not None and self.mixing != "none":
+            labels = mixers[0](labels)
+        return Inputs(ops.concatenate(examples, axis=0), labels)

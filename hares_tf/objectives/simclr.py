@@ -1,11 +1,13 @@
-"""SimCLR: two crops of a clip are to be recognised as such among many others."""
+"""SimCLR: two crops of a clip are to be recognized as such among many others."""
 
 import keras
+from keras import ops
 
 from hares_tf.audio.precision import full_precision_policy
 from hares_tf.objectives.errors import ObjectiveError
+from hares_tf.objectives.mixing import MixingObjective
 from hares_tf.objectives.nt_xent import nt_xent, unit_length
-from hares_tf.objectives.objective import Losses, Objective
+from hares_tf.objectives.objective import Losses
 
 
 @keras.saving.register_keras_serializable(package="hares_tf")
@@ -13,8 +15,8 @@ class Projector(keras.layers.Layer):
     """Embedding `[batch, dim]` -> projection `[batch, size]` in float32; thrown away afterwards.
 
     Paper, Section 3: "a MLP with 3 hidden layers of size 4096". It leaves the size of the output,
-    biases and normalisation open: the output is 128 wide and without bias as in SimCLR's code, and
-    nothing normalises over the batch, because independence of the examples is what the paper finds
+    biases and normalization open: the output is 128 wide and without bias as in SimCLR's code, and
+    nothing normalizes over the batch, because independence of the examples is what the paper finds
     to matter (Section 3.2).
 
     Args:
@@ -63,7 +65,7 @@ class Projector(keras.layers.Layer):
         }
 
 
-class SimCLR(Objective):
+class SimCLR(MixingObjective):
     """NT-Xent over the global batch, in both directions.
 
     Args:
@@ -71,15 +73,17 @@ class SimCLR(Objective):
         hidden: of the projector, as are `layers` and `size`.
         layers: see `hidden`.
         size: see `hidden`.
+        mixing: see `MixingObjective`.
 
     Raises:
         ObjectiveError: a size or the temperature is not positive.
     """
 
-    views = 2
+    crops = 2
     metric_names = ("contrastive_accuracy",)
 
-    def __init__(self, temperature=0.1, hidden=4096, layers=3, size=128):
+    def __init__(self, temperature=0.1, hidden=4096, layers=3, size=128, mixing="log_mel"):
+        super().__init__(mixing)
         for name, value in (("temperature", temperature), ("hidden", hidden), ("size", size)):
             if not value > 0:
                 raise ObjectiveError(f"SimCLR: {name} must be positive, not {value!r}.")
@@ -89,8 +93,9 @@ class SimCLR(Objective):
     def create_head(self, classes, dtype=None):
         return Projector(**self._projector, dtype=dtype, name="projector")
 
-    def losses(self, outputs, labels, gather):
-        first, second = unit_length(outputs[0]), unit_length(outputs[1])
+    def losses(self, forward, inputs, gather):
+        projections = ops.split(forward.head(forward.embed(inputs.examples)), 2)
+        first, second = map(unit_length, projections)
         loss, accuracy = nt_xent(
             first,
             second,

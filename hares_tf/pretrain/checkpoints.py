@@ -1,9 +1,10 @@
 """Checkpoints: one npz file per step, whole or absent, the last few and the best.
 
 An npz is a zip of plain arrays with a checksum each: nothing in it is code, and a file that is cut
-or damaged is recognised when it is read.
+or damaged is recognized when it is read. Damaged files are renamed, never deleted.
 """
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -12,20 +13,26 @@ import numpy as np
 
 from hares_tf.checkpoints.run_files import BEST, SCHEMA, checkpoint_name, step_of
 from hares_tf.pretrain.errors import PretrainError
+from hares_tf.utils.errors import reason
 from hares_tf.utils.files import atomic_file
+
+DAMAGED = ".damaged"
 
 
 class Checkpoints:
     """The checkpoints of a run.
 
     Args:
-        folder: where they are; created with the first.
-        keep: how many of the newest stay; the best one stays beside them.
+        folder: the folder of the checkpoints; created with the first one.
+        keep: number of the newest ones that stay; the best one stays beside them.
     """
 
     def __init__(self, folder: Path, keep: int = 3):
         self.folder = folder
         self._keep = keep
+        # Damaged ones that `restore` has seen. They are renamed by `save`, which one process alone
+        # calls, at a time when no other process reads them any more.
+        self._damaged: set[int] = set()
 
     def steps(self) -> list[int]:
         """Steps of which there is a checkpoint, ascending."""
@@ -35,11 +42,11 @@ class Checkpoints:
         return sorted(step for step in steps if step is not None)
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint of `step` is or would be."""
+        """Returns the path of the checkpoint of `step`, whether it exists or not."""
         return self.folder / checkpoint_name(step)
 
     def clean(self) -> None:
-        """Removes what killed processes have left half written."""
+        """Removes files that killed processes have left half written."""
         for leftover in self.folder.glob(".tmp-*"):
             leftover.unlink(missing_ok=True)
 
@@ -54,12 +61,15 @@ class Checkpoints:
         arrays = {name: np.asarray(variable.value) for name, variable in variables.items()}
         metadata = json.dumps({"schema": SCHEMA, "step": step, **about})
         with atomic_file(self.path(step)) as temporary, open(temporary, "wb") as file:
-            np.savez(file, metadata=np.array(metadata), **arrays)
+            np.savez(file, allow_pickle=False, metadata=np.array(metadata), **arrays)
             file.flush()
             os.fsync(file.fileno())
-        for unreadable in (later for later in self.steps() if later > step):
-            # Passed over when this run was restored; they would count as the newest.
-            self.path(unreadable).unlink(missing_ok=True)
+        # A later one would count as the newest: the run was restored from one before it.
+        for damaged in {later for later in self.steps() if later > step} | self._damaged - {step}:
+            path = self.path(damaged)
+            if path.exists():
+                os.replace(path, f"{path}{DAMAGED}")
+        self._damaged.clear()
         best = (self.best() or {}).get("step")
         for old in self.steps()[: -self._keep]:
             if old != best:
@@ -67,26 +77,27 @@ class Checkpoints:
         return self.path(step)
 
     def restore(self, variables: dict) -> tuple[dict, list[str]]:
-        """Fills `variables` from the newest checkpoint that can be read.
+        """Fills `variables` from the newest checkpoint that is not damaged.
 
         Returns:
-            What was saved with it, at least {"step": ...} (0 if there is no checkpoint), and a
-            sentence for each that was passed over.
+            The metadata that was saved with it, at least {"step": ...} (0 if there is no
+            checkpoint), and a sentence for each damaged one that was passed over.
 
         Raises:
-            PretrainError: there are checkpoints, but none can be read; or one is of another model.
+            PretrainError: there are checkpoints, but all are damaged; one cannot be read because
+                of the file system; or one belongs to another model.
         """
-        passed = []
+        passed: list[str] = []
         for step in reversed(self.steps()):
-            try:
-                arrays, about = _read(self.path(step))
-            # Damage reaches every corner of zipfile and of NumPy's header parser, which raise more
-            # than they document: NotImplementedError, RuntimeError, MemoryError, ...
-            except Exception as error:
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-                passed.append(f"{self.path(step)} cannot be read ({reason})")
+            content = self._intact(step, passed)
+            if content is None:
                 continue
+            arrays, about = content
             _assign(variables, arrays, self.path(step))
+            best = (self.best() or {}).get("step", step)
+            if best != step and best not in self._damaged:
+                # Otherwise its score would keep every later checkpoint from becoming the best.
+                self._intact(best, passed)
             return about, passed
         if passed:
             raise PretrainError(
@@ -95,8 +106,28 @@ class Checkpoints:
             )
         return {"step": 0}, []
 
+    def _intact(self, step: int, passed: list[str]) -> tuple[dict, dict] | None:
+        """Returns the content of a checkpoint, or None and a sentence in `passed`."""
+        try:
+            return _read(self.path(step))
+        # Damage reaches every corner of zipfile and of NumPy's header parser, which raise more
+        # than they document: NotImplementedError, RuntimeError, MemoryError, ...
+        except Exception as error:
+            # EINVAL comes from a damaged offset; the others are not the file's fault.
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+                raise PretrainError(
+                    f"{self.path(step)} cannot be read ({reason(error)}); check the disk and the "
+                    "permissions, and run the same command again."
+                ) from error
+            self._damaged.add(step)
+            passed.append(
+                f"{self.path(step)} is damaged ({reason(error)}); it will be renamed to "
+                f"{checkpoint_name(step)}{DAMAGED}"
+            )
+            return None
+
     def best(self) -> dict | None:
-        """`{"step", "by", "value"}` of the best checkpoint; None if none was judged."""
+        """Returns `{"step", "by", "value"}` of the best checkpoint; None if there is none."""
         path = self.folder / BEST
         try:
             best = json.loads(path.read_text(encoding="utf-8"))
@@ -106,10 +137,11 @@ class Checkpoints:
             raise PretrainError(f"{path} is no JSON ({error}); delete it.") from error
         if not isinstance(best, dict) or not {"step", "by", "value"} <= best.keys():
             raise PretrainError(f"{path} does not name a step, by what and its value; delete it.")
-        return best
+        # A best checkpoint that is gone must not keep others from becoming the best.
+        return best if self.path(best["step"]).exists() else None
 
     def judge(self, step: int, by: str, value: float) -> bool:
-        """Remembers the checkpoint of `step` if its value is the highest so far by this measure."""
+        """Records the checkpoint of `step` as the best if no value of this measure was higher."""
         best = self.best()
         if best is not None and best["by"] == by and best["value"] >= value:
             return False

@@ -10,20 +10,21 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from hares_tf.models.registry import get_spec
-from hares_tf.objectives import list_objectives
 from hares_tf.objectives.domains import DOMAINS
+from hares_tf.objectives.registry import check_name
 from hares_tf.pretrain import defaults
 from hares_tf.pretrain.config_names import list_configs
 from hares_tf.pretrain.errors import PretrainError
 
-#: What may differ when a run is resumed: none of it changes what is computed.
+#: What the learning rate does after the warm-up, see `hares_tf.utils.schedules`.
+DECAYS = ("cosine", "constant")
+#: Keys that may differ when a run is resumed: none of them changes what is computed.
 HARMLESS = (
     "steps_per_call",
     "log_every",
     "checkpoint_every",
     "keep",
     "probe",
-    "projector_clips",
     "explosion",
 )
 
@@ -84,6 +85,7 @@ def _module(source: str):
             return importlib.import_module(f"hares_tf.pretrain.configs.{path.stem}")
         raise PretrainError(f"--config={source}: there is no such file.")
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    assert spec is not None and spec.loader is not None  # it ends in .py
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -133,18 +135,18 @@ def _parsed(key: str, text: str, old):
 def check(config: ConfigDict) -> None:
     """Raises PretrainError where a configuration cannot be meant."""
     get_spec(config.model.name)
-    if config.objective.name not in list_objectives():
-        names = ", ".join(list_objectives())
-        raise PretrainError(f"There is no objective {config.objective.name!r}; choose {names}.")
-    if config.mixing not in DOMAINS:
-        names = ", ".join(DOMAINS)
-        raise PretrainError(f"mixing is one of {names}, not {config.mixing!r}.")
+    check_name(config.objective.name)
+    mixing = config.objective.get("mixing", DOMAINS[0])
+    if mixing not in DOMAINS:
+        raise PretrainError(f"objective.mixing is one of {', '.join(DOMAINS)}, not {mixing!r}.")
+    if config.decay not in DECAYS:
+        raise PretrainError(f"--config.decay is one of {', '.join(DECAYS)}, not {config.decay!r}.")
     if config.crops.pad not in ("zeros", "repeat"):
         raise PretrainError(f"crops.pad is zeros or repeat, not {config.crops.pad!r}.")
     for key in ("batch", "steps", "steps_per_call", "log_every", "checkpoint_every", "keep"):
         if config[key] < 1:
             raise PretrainError(f"{key} must be at least 1, not {config[key]}.")
-    for key in ("warmup_steps", "chunk", "seed", "projector_clips"):
+    for key in ("warmup_steps", "chunk", "seed"):
         if config[key] < 0:
             raise PretrainError(f"{key} must not be negative, but is {config[key]}.")
     if config.warmup_steps >= config.steps:
@@ -153,9 +155,11 @@ def check(config: ConfigDict) -> None:
             "lower warmup_steps."
         )
     if config.precision not in ("float32", "mixed_bfloat16"):
-        raise PretrainError(f"precision is float32 or mixed_bfloat16, not {config.precision!r}.")
+        raise PretrainError(
+            f"--config.precision is float32 or mixed_bfloat16, not {config.precision!r}."
+        )
     if config.seed >= 2**31:
-        raise PretrainError(f"seed must be below 2^31, but is {config.seed}.")
+        raise PretrainError(f"--config.seed must be below 2^31, but is {config.seed}.")
     if config.probe.every < 0 or config.block_clips < 1:
         raise PretrainError("probe.every must not be negative, and block_clips at least 1.")
     if config.probe.tasks and not config.probe.every:

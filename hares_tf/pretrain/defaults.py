@@ -1,10 +1,13 @@
 """The paper's pretraining settings, of which every configuration is a variation.
 
-Sources: paper, Section 3 (batch, steps, crops, optimiser, projector) and Appendix C (schedule,
-temperature, mixing, standardisation). What it leaves open is marked "ours".
+Sources: paper, Section 3 (batch, steps, crops, optimizer, projector) and Appendix C (schedule,
+temperature, mixing, standardization). What the paper leaves open is marked "ours".
 """
 
 from ml_collections import ConfigDict
+
+#: One of objectives.domains.DOMAINS: log_mel, mel, waveform, none.
+MIXING = "log_mel"
 
 
 def simclr() -> ConfigDict:
@@ -18,6 +21,7 @@ def simclr() -> ConfigDict:
             "hidden": 4096,
             "layers": 3,
             "size": 128,
+            "mixing": MIXING,
         }
     )
     # SimCLR's loss is bounded: at temperature 0.1 it cannot reach ten times its first value.
@@ -30,7 +34,7 @@ def simclr() -> ConfigDict:
 def classification() -> ConfigDict:
     """Classification as the paper trains it: 1024 clips, 100,000 steps."""
     config = _common()
-    config.objective = ConfigDict({"name": "classification"})
+    config.objective = ConfigDict({"name": "classification", "mixing": MIXING})
     config.batch = 1024
     config.steps = 100_000
     return config
@@ -41,11 +45,9 @@ def _common() -> ConfigDict:
         {
             "model": {
                 "name": "slowfast_nfnet_f0",
-                # Keep only the blocks' inputs and compute the rest again in the backward pass.
-                "rematerialise": False,
+                # Keep only the inputs of blocks and compute the rest again in the backward pass.
+                "gradient_checkpointing": False,
             },
-            # One of objectives.mixing.DOMAINS: log_mel, mel, waveform, none.
-            "mixing": "log_mel",
             "crops": {
                 "seconds": 3.0,
                 # A view is at most this share of its clip; below 1, two views of a clip that is
@@ -54,13 +56,16 @@ def _common() -> ConfigDict:
                 # What fills a view that is shorter than a crop: "zeros" or "repeat".
                 "pad": "zeros",
             },
-            # Neighbouring clips of a shard that are read in one piece. 1 is a perfect shuffle, for
+            # Neighboring clips of a shard that are read in one piece. 1 is a perfect shuffle, for
             # small data on a local disk.
             "block_clips": 16,
             "learning_rate": 2e-4,
             "warmup_steps": 5_000,
-            # Ours: the moments and epsilon that Adam's authors propose.
-            "adam": {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8},
+            # After the warm-up: "cosine" (to 0 at the last step) or "constant".
+            "decay": "cosine",
+            # Any optimizer of Keras by its name in lower case, and its arguments. Ours: the moments
+            # and epsilon that the authors of Adam propose.
+            "optimizer": {"name": "adam", "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-8},
             "precision": "mixed_bfloat16",
             # Views per chunk of gradient caching on each replica; 0: no caching.
             "chunk": 0,
@@ -75,7 +80,5 @@ def _common() -> ConfigDict:
             "explosion": 10.0,
             # HARES tasks (names or files) that are scored while training; every 0 steps: never.
             "probe": {"tasks": (), "every": 0, "protocol": "fast"},
-            # So many clips' embeddings for TensorBoard's projector at every checkpoint.
-            "projector_clips": 0,
         }
     )

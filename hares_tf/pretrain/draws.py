@@ -1,69 +1,107 @@
 """The random numbers of a step: a pure function of (seed, step, replica).
 
-Nothing random is state, so a resumed run draws what an uninterrupted one would have drawn, and
+Nothing random is state, so a resumed run draws the same numbers as an uninterrupted one, and
 gradient caching can run the network twice on the same draws. They are the same on all kinds of
 devices, compiled by XLA or not: the algorithm is Philox everywhere (the default one depends on the
 device), and uniform numbers are made from its integers (XLA makes floats from them in another way
-than TensorFlow's own kernels).
+than the kernels of TensorFlow).
 """
 
+import zlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from hares_tf.layers import keep_mask
-from hares_tf.objectives.mixing import UNIFORMS, beta_5_2
+from hares_tf.models.draws import Draw, KeepMask, Key, Permutation, Uniform
 
 _ALGORITHM = "philox"
-_PARTNERS, _RATIOS, _MASKS = range(3)
+#: Numbers that keep differently named draws independent. These three are fixed, so that old runs
+#: go on as they began; other names get theirs from a checksum.
+_PURPOSES = {"partners": 0, "ratios": 1, "residual_masks": 2}
 
 
-class Draws(NamedTuple):
-    """What chance decides in one step of one replica.
+class StepDraws(NamedTuple):
+    """The random numbers of one step on one replica.
 
     Attributes:
-        partners: `[views, batch]` int32, with which example of the replica each is mixed.
-        ratios: `[views, batch]` float32, the example's own share.
-        residual_masks: `[rows, views * batch]` float32 of 0 and 1, which residual branches are
-            kept, examples of the first view first; None for networks without.
+        objective: tensors by the names of `Objective.draws`.
+        encoder: tensors by the names of `Encoder.training_draws`, for each call of the encoder.
     """
 
-    partners: tf.Tensor
-    ratios: tf.Tensor
-    residual_masks: tf.Tensor | None
+    objective: dict
+    encoder: tuple[dict, ...]
 
 
-def draw(seed, step, replica, *, views: int, batch: int, drop_rates=()) -> Draws:
-    """Draws for one step of one replica.
-
-    Partners are a random order of the replica's examples, another one for each view: with common
-    partners the distractor itself would tell which views belong together. They come from sorting
-    uniform numbers, because a shuffle does not compile for a TPU.
+def draw_step(objective, encoder, seed, step, replica, *, clips: int) -> StepDraws:
+    """Draws all numbers of one step on one replica.
 
     Args:
+        objective: the `Objective`.
+        encoder: the `Encoder`.
         seed: of the run.
         step: number of the step.
         replica: number of the replica among all.
-        views: how many crops of each clip.
-        batch: clips of this replica.
-        drop_rates: for each row of the residual masks its rate of stochastic depth.
+        clips: number of clips on this replica.
     """
+    key = (seed, step, replica)
+    calls = enumerate(objective.encoder_rows(clips))
+    return StepDraws(
+        draw(objective.draws(), *key, examples=clips),
+        tuple(
+            draw(encoder.training_draws, *key, examples=rows, call=number) for number, rows in calls
+        ),
+    )
 
-    def uniform(purpose, shape):
-        key = tf.stack([tf.cast(seed, tf.int32), tf.constant(purpose, tf.int32)])
-        for number in (step, replica):
-            key = tf.random.experimental.stateless_fold_in(
-                key, tf.cast(number, tf.int32), alg=_ALGORITHM
-            )
-        return uniform_float(key, shape)
 
-    partners = tf.argsort(uniform(_PARTNERS, [views, batch]), axis=-1)
-    ratios = beta_5_2(uniform(_RATIOS, [views, batch, UNIFORMS]))
-    masks = None
-    if drop_rates:
-        rates = tf.constant(drop_rates, tf.float32)[:, tf.newaxis]
-        masks = keep_mask(uniform(_MASKS, [len(drop_rates), views * batch]), rates)
-    return Draws(partners, ratios, masks)
+def draw(
+    declarations: Mapping[str, Draw], seed, step, replica, *, examples: int, call: int = 0
+) -> dict:
+    """Evaluates declarations of random numbers, see `hares_tf.models.draws`.
+
+    Args:
+        declarations: by name.
+        seed: of the run.
+        step: number of the step.
+        replica: number of the replica among all.
+        examples: number of examples that they are for.
+        call: which of several uses in one step they are for.
+
+    Returns:
+        Tensors by name.
+    """
+    return {
+        name: _evaluate(declaration, _key(name, seed, step, replica, call), examples)
+        for name, declaration in declarations.items()
+    }
+
+
+def _key(name: str, seed, step, replica, call: int):
+    if call:
+        name = f"{name}/{call}"
+    purpose = _PURPOSES.get(name, zlib.crc32(name.encode()) & 0x7FFF_FFFF)
+    key = tf.stack([tf.cast(seed, tf.int32), tf.constant(purpose, tf.int32)])
+    for number in (step, replica):
+        key = tf.random.experimental.stateless_fold_in(
+            key, tf.cast(number, tf.int32), alg=_ALGORITHM
+        )
+    return key
+
+
+def _evaluate(declaration: Draw, key, examples: int):
+    match declaration:
+        case KeepMask(rates):
+            rows = tf.constant(rates, tf.float32)[:, tf.newaxis]
+            return keep_mask(uniform_float(key, [len(rates), examples]), rows)
+        case Uniform(leading, trailing):
+            return uniform_float(key, [*leading, examples, *trailing])
+        case Permutation(leading):
+            # A shuffle does not compile for a TPU; sorting uniform numbers does.
+            return tf.argsort(uniform_float(key, [*leading, examples]), axis=-1)
+        case Key():
+            return key
+    raise TypeError(f"{declaration!r} is not a declaration of hares_tf.models.draws")
 
 
 def uniform_float(key, shape):

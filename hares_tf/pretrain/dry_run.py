@@ -1,4 +1,4 @@
-"""What a run would take, without training: parameters, memory and operations of a step."""
+"""Estimates of a run without training: parameters, memory and operations of a step."""
 
 import dataclasses
 import time
@@ -7,12 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from hares_tf.data import open_clips
-from hares_tf.pretrain.draws import draw
+from hares_tf.pretrain.draws import draw_step
 from hares_tf.pretrain.learner import Learner, create_learner
 from hares_tf.pretrain.loop import make_iterator
-from hares_tf.pretrain.numerics import keep_float32
 from hares_tf.pretrain.step import gradients_of
 from hares_tf.pretrain.trainer import check_batch
+from hares_tf.utils.tensorflow import keep_float32
 
 #: Share of a device's matrix-multiplication peak that a training step is assumed to reach: the
 #: paper's step times imply a third on a TPU v3, this package's CPU benchmark reaches half.
@@ -51,13 +51,15 @@ def dry_run(config, data, strategy) -> list[str]:
         part: sum(int(np.prod(v.shape)) for v in model.trainable_variables)
         for part, model in (("encoder", learner.encoder), ("head", learner.head))
     }
-    total = sum(parameters.values())
+    # Parameters, their gradients, and what the optimizer remembers of them.
+    moments = sum(int(np.prod(v.shape)) for v in learner.optimizer.variables)
+    kept = 2 * sum(parameters.values()) + moments
     activations, operations = _per_clip(learner, config, len(clips.label_names))
-    views = learner.objective.views
-    chunk = config.chunk if config.chunk < per_replica * views else 0
-    at_once = chunk / views if chunk else per_replica
+    crops = learner.objective.crops
+    chunk = config.chunk if config.chunk < per_replica * crops else 0
+    at_once = chunk / crops if chunk else per_replica
     spectrograms = _spectrogram_bytes(learner, config) * (per_replica - at_once)
-    gigabytes = (total * 4 * 4 + activations * at_once + spectrograms) / 2**30
+    gigabytes = (kept * 4 + activations * at_once + spectrograms) / 2**30
     passes = 4 / 3 if chunk else 1.0
     flops = operations * per_replica * passes
     peak = _matmul_peak(config.precision)
@@ -69,10 +71,10 @@ def dry_run(config, data, strategy) -> list[str]:
         f"data: {clips.name}, {clips.n_clips:,} clips, {clips.seconds / 3600:,.1f} hours; "
         f"{config.steps:,} steps of {config.batch:,} clips are {epochs:,.1f} epochs; the first "
         f"batch took {reading:.1f} s",
-        f"on each of {replicas} replica(s): {per_replica:,} clips in {views} view(s) of "
-        f"{config.crops.seconds:g} s" + (f", in chunks of {chunk} views" if chunk else ""),
+        f"on each of {replicas} replica(s): {per_replica:,} clips in {crops} crop(s) of "
+        f"{config.crops.seconds:g} s" + (f", in chunks of {chunk} crops" if chunk else ""),
         f"memory of a replica, roughly {gigabytes:.3g} GiB (parameters, gradients and "
-        f"Adam's moments {total * 16 / 2**30:.3g} GiB; activations "
+        f"the optimizer {kept * 4 / 2**30:.3g} GiB; activations "
         f"{_three_digits(activations / 2**20)} MiB a clip by what TensorFlow keeps; XLA needs much "
         "less)",
         f"operations of a step on a replica: {_three_digits(flops / 1e9)} GFLOP",
@@ -84,7 +86,7 @@ def dry_run(config, data, strategy) -> list[str]:
 def _per_clip(learner: Learner, config, classes: int) -> tuple[float, float]:
     """Bytes that the backward pass keeps, and floating-point operations of a step, for a clip.
 
-    The difference between two batches: kernels are standardised, and kept, once for all clips.
+    The difference between two batches: kernels are standardized, and kept, once for all clips.
     """
     few, many = (_traced(learner, config, classes, clips) for clips in _TRACED_CLIPS)
     clips = _TRACED_CLIPS[1] - _TRACED_CLIPS[0]
@@ -94,7 +96,7 @@ def _per_clip(learner: Learner, config, classes: int) -> tuple[float, float]:
 def _traced(learner: Learner, config, classes: int, clips: int) -> tuple[int, int]:
     """Bytes and operations for a batch, without the update, whose cost is small."""
     samples = round(config.crops.seconds * learner.encoder.sample_rate)
-    batch = {"audio": tf.TensorSpec([clips, learner.objective.views, samples], tf.int16)}
+    batch = {"audio": tf.TensorSpec([clips, learner.objective.crops, samples], tf.int16)}
     if learner.objective.needs_labels:
         batch["labels"] = tf.TensorSpec([clips, classes], tf.float32)
     watched = _WatchedObjective(learner.objective)
@@ -102,8 +104,7 @@ def _traced(learner: Learner, config, classes: int, clips: int) -> tuple[int, in
     @tf.function
     def gradients(batch):
         context = tf.distribute.get_replica_context()
-        views, rates = learner.objective.views, learner.drop_rates
-        draws = draw(0, 0, 0, views=views, batch=clips, drop_rates=rates)
+        draws = draw_step(learner.objective, learner.encoder, 0, 0, 0, clips=clips)
         watching = dataclasses.replace(learner, objective=watched)
         return gradients_of(watching, batch, draws, context)[0]
 
@@ -115,9 +116,9 @@ def _traced(learner: Learner, config, classes: int, clips: int) -> tuple[int, in
 
 
 class _WatchedObjective:
-    """An objective that remembers which operations there were when the loss had been computed.
+    """An objective that records the operations that exist when the loss has been computed.
 
-    What a rematerialising network computes again comes later, like the backward pass.
+    What gradient checkpointing computes again comes later, like the backward pass.
     """
 
     def __init__(self, objective):
@@ -128,7 +129,7 @@ class _WatchedObjective:
         return getattr(self._objective, name)
 
     def losses(self, *args):
-        """Those of the objective."""
+        """Delegates, and records the operations of the graph."""
         losses = self._objective.losses(*args)
         graph = tf.compat.v1.get_default_graph()
         self.forward = {operation.name for operation in graph.get_operations()}
@@ -149,10 +150,12 @@ def _kept_bytes(graph, forward: set[str]) -> int:
 
 
 def _spectrogram_bytes(learner: Learner, config) -> float:
-    """Of one clip, beside what the backward pass keeps: int16 crops and float32 log-mel."""
+    """Bytes of a clip besides what the backward pass keeps: int16 crops and float32 inputs."""
     samples = round(config.crops.seconds * learner.encoder.sample_rate)
-    frames, bins = learner.encoder.frontend.compute_output_shape((1, samples))[1:3]
-    return learner.objective.views * (2 * samples + 4 * frames * bins)
+    inputs = tf.function(learner.encoder.inputs).get_concrete_function(
+        tf.TensorSpec([1, samples], tf.float32)
+    )
+    return learner.objective.crops * (2 * samples + 4 * inputs.outputs[0].shape.num_elements())
 
 
 def _matmul_peak(precision: str) -> float:

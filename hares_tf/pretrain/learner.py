@@ -1,82 +1,47 @@
-"""What a run trains: encoder, head and optimiser, made under the strategy."""
+"""The trained parts of a run: encoder, head and optimizer, created under the strategy."""
 
 from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
+from hares_tf.audio.pcm16 import FULL_SCALE
 from hares_tf.checkpoints.variable_names import named_variables
-from hares_tf.layers import ScaledWSConv2D
-from hares_tf.models import create_model
-from hares_tf.objectives import create_objective
-from hares_tf.objectives.objective import Objective
-
-
-class Adam(keras.optimizers.Adam):
-    """Keras' Adam for gradients that are summed over the replicas already.
-
-    The training step sums them itself, because it reports the norm of the sum; Keras would sum
-    them once more.
-    """
-
-    def _all_reduce_sum_gradients(self, grads_and_vars):
-        return grads_and_vars
+from hares_tf.models import Encoder, create_model
+from hares_tf.objectives import Objective, create_objective
+from hares_tf.pretrain.optimizer import create_optimizer
 
 
 @dataclass
 class Learner:
-    """The parts of a run that have variables, and how they are used.
+    """The parts of a run that have variables.
 
     Attributes:
-        encoder: the `WaveformEncoder`, which is what a run is for.
+        encoder: the encoder, the result of a run.
         head: the objective's layer on the embedding.
-        objective: the `Objective`.
-        optimizer: an `Adam` whose iteration counter is the number of steps done.
-        mixing: domain in which examples are mixed, see `hares_tf.objectives.mixing`.
-        rematerialise: whether the encoder computes blocks again in the backward pass.
+        objective: the `Objective`, with its own state.
+        optimizer: a Keras optimizer for gradients that are summed over the replicas; its iteration
+            counter is the number of steps done.
+        gradient_checkpointing: whether the encoder computes activations again in the backward pass.
     """
 
-    encoder: keras.Model
+    encoder: Encoder
     head: keras.layers.Layer
     objective: Objective
-    optimizer: Adam
-    mixing: str
-    rematerialise: bool = False
+    optimizer: keras.optimizers.Optimizer
+    gradient_checkpointing: bool = False
 
     @property
     def trainable_variables(self) -> list:
         """Keras variables, encoder first."""
         return [*self.encoder.trainable_variables, *self.head.trainable_variables]
 
-    @property
-    def drop_rates(self) -> tuple:
-        """Rates of stochastic depth by row of the residual masks; () for networks without."""
-        return tuple(getattr(self.encoder.network, "residual_drop_rates", ()))
-
-    @property
-    def standardised_convolutions(self) -> list:
-        """Convolutions whose kernels may be standardised once for many calls.
-
-        None of an encoder that rematerialises: what a block computes again must depend on its
-        arguments and on variables alone, or its gradient would be lost.
-        """
-        if self.rematerialise:
-            return []
-        layers = self.encoder.network._flatten_layers()
-        return [layer for layer in layers if isinstance(layer, ScaledWSConv2D)]
-
-    def embeddings(self, spectrogram, residual_masks=None):
-        """Standardisation and network in training: `[rows, ...]` -> `[rows, embedding_size]`."""
-        if self.encoder.standardize is not None:
-            spectrogram = self.encoder.standardize(spectrogram)
-        masks = {} if residual_masks is None else {"residual_masks": residual_masks}
-        return self.encoder.network(spectrogram, training=True, **masks)
-
     def named_variables(self) -> dict:
-        """All that a checkpoint holds, by its name in the file."""
+        """The content of a checkpoint: variables by their names in the file."""
         return {
             **named_variables(self.encoder, "encoder"),
             **named_variables(self.head, "head"),
+            **{f"objective/{name}": value for name, value in self.objective.state.items()},
             **{
                 f"optimizer/{index:04d}/{variable.path}": variable
                 for index, variable in enumerate(self.optimizer.variables)
@@ -84,46 +49,44 @@ class Learner:
         }
 
 
-def learning_rate_schedule(config):
-    """Linear warm-up from 0, then a cosine to 0 at the last step (paper, Appendix C)."""
-    return keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=0.0,
-        warmup_target=config.learning_rate,
-        warmup_steps=config.warmup_steps,
-        decay_steps=config.steps - config.warmup_steps,
-    )
-
-
 def create_learner(config, classes: int) -> Learner:
-    """Makes a learner with fresh weights; call it under the strategy's scope.
+    """Creates a learner with fresh weights; call it under the strategy's scope.
 
     Args:
         config: the resolved configuration of the run.
-        classes: how many labels the clips have.
+        classes: number of label names of the clips.
 
     Raises:
-        ModelError, ObjectiveError: the configuration names what there is not.
+        ModelError, ObjectiveError: unknown model, objective or setting.
     """
     # Every replica and every worker begins with the same weights.
     keras.utils.set_random_seed(config.seed)
-    objective = make_objective(config)
-    # Only networks that can rematerialise have the option.
-    options = {"rematerialise": True} if config.model.rematerialise else {}
-    encoder = create_model(config.model.name, dtype=config.precision, **options)
-    head = objective.create_head(classes, dtype=config.precision)
-    head.build((None, encoder.embedding_size))
-    optimizer = Adam(
-        learning_rate_schedule(config),
-        beta_1=config.adam.beta_1,
-        beta_2=config.adam.beta_2,
-        epsilon=config.adam.epsilon,
-        name="adam",  # part of its variables' names, which Keras would number
-    )
-    learner = Learner(
-        encoder, head, objective, optimizer, config.mixing, config.model.rematerialise
-    )
+    with tf.variable_creator_scope(_averaged_over_replicas):
+        objective = make_objective(config)
+        # Only networks with gradient checkpointing have the option.
+        checkpointing = config.model.gradient_checkpointing
+        options = {"gradient_checkpointing": True} if checkpointing else {}
+        encoder = create_model(config.model.name, dtype=config.precision, **options)
+        head = objective.create_head(classes, dtype=config.precision)
+        head.build((None, encoder.embedding_size))
+        objective.create_state(encoder, head)
+    optimizer = create_optimizer(config)
+    learner = Learner(encoder, head, objective, optimizer, checkpointing)
     optimizer.build(learner.trainable_variables)
     return learner
+
+
+def _averaged_over_replicas(next_creator, **arguments):
+    """Lets variables that are not trained be assigned in a step: to the mean over the replicas.
+
+    Without it each replica keeps a value of its own of, say, the moving statistics of batch
+    normalization, and a checkpoint holds those of the first one.
+    """
+    unset = arguments.get("aggregation") in (None, tf.VariableAggregation.NONE)
+    floating = tf.as_dtype(arguments.get("dtype") or tf.float32).is_floating
+    if unset and floating and not arguments.get("trainable", True):
+        arguments["aggregation"] = tf.VariableAggregation.MEAN
+    return next_creator(**arguments)
 
 
 def make_objective(config) -> Objective:
@@ -133,5 +96,5 @@ def make_objective(config) -> Objective:
 
 
 def float_waveform(audio):
-    """int16 samples, as prepared clips hold them, in [-1, 1]."""
-    return tf.cast(audio, tf.float32) / 32767.0
+    """Converts int16 samples, as prepared clips hold them, to float32 in [-1, 1)."""
+    return tf.cast(audio, tf.float32) / FULL_SCALE

@@ -8,7 +8,7 @@ from hares_tf.data import Crops, batches
 from hares_tf.pretrain.learner import Learner
 from hares_tf.pretrain.step import training_step
 
-#: What every step reports beside the objective's own metrics.
+#: Metrics of every step, besides those of the objective.
 ALWAYS = ("loss", "gradient_norm")
 
 
@@ -16,7 +16,7 @@ def make_iterator(strategy, config, clips, learner: Learner, first_step: int):
     """Batches for the replicas, beginning with `first_step`; every worker reads its own blocks."""
     objective = learner.objective
     crops = Crops(
-        views=objective.views,
+        views=objective.crops,
         seconds=config.crops.seconds,
         fraction=config.crops.fraction,
         sample_rate=learner.encoder.sample_rate,
@@ -36,8 +36,8 @@ def make_iterator(strategy, config, clips, learner: Learner, first_step: int):
             labels=objective.needs_labels,
             block_clips=config.block_clips,
         )
-        # Devices need no clip numbers. And that it never ends must be said: a strategy provides
-        # for a last batch that is smaller, by giving up static shapes.
+        # Devices do not need clip numbers. A strategy gives up static shapes for a smaller last
+        # batch, unless the data set is declared to be infinite.
         return dataset.map(lambda batch: {key: batch[key] for key in batch if key != "clip"}).apply(
             tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         )

@@ -28,7 +28,7 @@ _CUSTOM_TARGET = re.compile(r"custom_call\s*@([\w.$]+)")
 
 
 class ProgramContext:
-    """What the step needs of a replica context, for a program that runs on `replicas` cores.
+    """A replica context for a program that runs on `replicas` cores.
 
     Args:
         replicas: how many cores run the program together.
@@ -78,14 +78,14 @@ def lower(function, *specs) -> str:
         text = compiled.experimental_get_compiler_ir(*specs)(stage="stablehlo")
     except (tf.errors.OpError, ValueError, TypeError) as error:
         reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise PretrainError(f"The step cannot be compiled for a TPU: {reason[:500]}") from error
+        raise PretrainError(f"The step cannot be compiled for a TPU: {reason[:500]}.") from error
     if found := obstacles(text):
         raise PretrainError(f"The step cannot be compiled for a TPU: {'; '.join(found)}.")
     return text
 
 
 def obstacles(text: str) -> list[str]:
-    """What in a StableHLO module a TPU cannot run, or only slowly; [] if nothing.
+    """Returns the parts of a StableHLO module that a TPU cannot run, or only slowly.
 
     Args:
         text: of the module.
@@ -110,15 +110,15 @@ def step_stablehlo(learner: Learner, config, clips_per_replica: int, replicas: i
         replicas: cores, 1 or more.
 
     Returns:
-        The text of a StableHLO module. Its arguments are int16 crops `[clips, views, samples]`,
+        The text of a StableHLO module. Its arguments are int16 crops `[clips, crops, samples]`,
         labels where the objective needs them, the step's number, and all variables.
 
     Raises:
         PretrainError: see `lower`.
     """
     samples = round(config.crops.seconds * learner.encoder.sample_rate)
-    views = learner.objective.views
-    batch = {"audio": tf.TensorSpec([clips_per_replica, views, samples], tf.int16)}
+    crops = learner.objective.crops
+    batch = {"audio": tf.TensorSpec([clips_per_replica, crops, samples], tf.int16)}
     if learner.objective.needs_labels:
         classes = learner.head.compute_output_shape((1, 1))[-1]
         batch["labels"] = tf.TensorSpec([clips_per_replica, classes], tf.float32)

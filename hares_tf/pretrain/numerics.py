@@ -24,20 +24,8 @@ def fix_threads() -> None:
         raise PretrainError("--exact_resume must be set before TensorFlow is used.") from error
 
 
-def keep_float32() -> None:
-    """Makes float32 products float32.
-
-    TPUs multiply float32 matrices in bfloat16 unless told otherwise, and GPUs in TF32 of ten bits:
-    that would undo what the frontend, the gates and the loss keep in float32 for a reason. Who
-    wants speed has mixed_bfloat16.
-    """
-    import tensorflow as tf
-
-    tf.config.experimental.enable_tensor_float_32_execution(False)
-
-
 def sums_bfloat16_exactly() -> bool:
-    """Whether the gradient of a bfloat16 kernel is summed in more than bfloat16's 8 bits here.
+    """Returns whether this processor sums the gradient of a bfloat16 kernel in more than 8 bits.
 
     Accelerators do so, and processors that multiply bfloat16. Where TensorFlow falls back to
     adding bfloat16 numbers, a sum of ones stops at 2048 and gradients were seen to deviate by up

@@ -109,10 +109,10 @@ def check_resumable(old: dict, new: dict, workdir: Path) -> None:
         if key.split(".")[0] not in HARMLESS:
             raise PretrainError(
                 f"The run in {workdir} began with {key}={before} and cannot go on with {now}. "
-                f"{advice}"
+                f"{advice}."
             )
     if old["data"]["content_hash"] != new["data"]["content_hash"]:
-        raise PretrainError(f"The run in {workdir} began with other clips than these. {advice}")
+        raise PretrainError(f"The run in {workdir} began with other clips than these. {advice}.")
     always = ("replicas", "hosts")
     for key in (*always, "exact_resume", "threads", *_OF_EVERY_BIT):
         before, now = old["environment"].get(key), new["environment"][key]
@@ -120,7 +120,7 @@ def check_resumable(old: dict, new: dict, workdir: Path) -> None:
         if before != now and (exact or key in always):
             raise PretrainError(
                 f"The run in {workdir} began with {key}={before}, now it is {now}, which would "
-                f"change what it computes. {advice}"
+                f"change what it computes. {advice}."
             )
 
 

@@ -14,12 +14,13 @@ from hares_tf.data.clip_set import check_files
 from hares_tf.data.reader import explain
 from hares_tf.pretrain.checkpoints import Checkpoints
 from hares_tf.pretrain.errors import PretrainError
+from hares_tf.pretrain.gradient_caching import check_chunkable
 from hares_tf.pretrain.interruption import only_process, stop_request
 from hares_tf.pretrain.journal import METRICS, Journal, in_words, read_metrics
-from hares_tf.pretrain.learner import create_learner, learning_rate_schedule, make_objective
+from hares_tf.pretrain.learner import create_learner, make_objective
 from hares_tf.pretrain.loop import Loop, make_iterator
-from hares_tf.pretrain.numerics import keep_float32, sums_bfloat16_exactly
-from hares_tf.pretrain.projector import ProjectorEmbeddings
+from hares_tf.pretrain.numerics import sums_bfloat16_exactly
+from hares_tf.pretrain.optimizer import learning_rate_schedule
 from hares_tf.pretrain.ranking import RecentRanking
 from hares_tf.pretrain.run_record import (
     check_resumable,
@@ -30,6 +31,7 @@ from hares_tf.pretrain.run_record import (
 )
 from hares_tf.pretrain.strategy import check_agreement, is_chief
 from hares_tf.utils.progress import Progress
+from hares_tf.utils.tensorflow import keep_float32
 
 # What a file that breaks under way raises.
 _READING = (
@@ -77,9 +79,9 @@ def pretrain(
     keep_float32()
     strategy = strategy or tf.distribute.get_strategy()
     workdir = Path(workdir)
-    progress = Progress(progress)
+    reporter = Progress(progress)
     if config.precision == "mixed_bfloat16" and not sums_bfloat16_exactly():
-        progress.say(
+        reporter.say(
             "this processor adds up gradients in bfloat16, which loses digits; "
             "--config.precision=float32 does not"
         )
@@ -93,10 +95,12 @@ def pretrain(
     checkpoints = Checkpoints(workdir / CHECKPOINTS, config.keep)
     if begun is None and checkpoints.steps():
         raise PretrainError(
-            f"{workdir} holds checkpoints but no run.json that says of what; choose another."
+            f"{workdir} holds checkpoints, but no run.json; choose another --workdir."
         )
     with strategy.scope():
         learner = create_learner(config, len(clips.label_names))
+    if config.chunk:
+        check_chunkable(learner, config.objective.name)
     chief = is_chief(strategy)
     with only_process(workdir) if chief else contextlib.nullcontext():
         if chief:
@@ -106,12 +110,12 @@ def pretrain(
         step = about["step"]
         check_agreement(strategy, step=step, record=fingerprint(record))
         for sentence in passed:
-            progress.say(f"{sentence}; going on from step {step}")
+            reporter.say(f"{sentence}; going on from step {step}")
         if chief and begun is None:
             write_record(workdir, record)
         if step:
-            progress.say(f"going on from step {step:,} in {workdir}")
-        run = _Run(config, workdir, strategy, clips, learner, checkpoints, chief, probe, progress)
+            reporter.say(f"going on from step {step:,} in {workdir}")
+        run = _Run(config, workdir, strategy, clips, learner, checkpoints, chief, probe, reporter)
         # Of the run's beginning, also where it is resumed: what "exploding" is measured by.
         run.first_loss = about.get("first_loss")
         return run.train(step, variables)
@@ -125,11 +129,11 @@ def check_batch(config, strategy) -> None:
             f"A batch of {config.batch} clips cannot be dealt out to {replicas} replicas: choose "
             f"a multiple of {replicas}."
         )
-    views = config.batch // replicas * make_objective(config).views
-    if config.chunk and config.chunk < views and views % config.chunk:
+    (examples, *_) = make_objective(config).encoder_rows(config.batch // replicas)
+    if config.chunk and config.chunk < examples and examples % config.chunk:
         raise PretrainError(
-            f"chunk={config.chunk} does not divide the {views} views of a replica; choose a "
-            "divisor, or 0 to do without gradient caching."
+            f"--config.chunk={config.chunk} does not divide the {examples} crops of a replica; "
+            "choose a divisor, or 0 to do without gradient caching."
         )
     if config.jit_compile and not isinstance(strategy, type(tf.distribute.get_strategy())):
         raise PretrainError(
@@ -149,7 +153,6 @@ class _Run:
         self.chief, self.probe, self.progress = chief, probe, progress
         self.schedule = learning_rate_schedule(config)
         self.several_workers = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-        self.projector: ProjectorEmbeddings | None = None
         self.first_loss: float | None = None
         # Seconds of a step, when known: a signal is seen between calls, so these must be short.
         self.pace: float | None = None
@@ -193,7 +196,7 @@ class _Run:
                     journal.record(step, metrics)
                     self.progress.say(in_words(step, config.steps, metrics))
                     window, started = [], time.monotonic()
-                # Alone there is no need to wait until all workers know.
+                # A single worker does not have to wait until all workers know.
                 stopped = report["stop"] or (bool(stop) and not self.several_workers)
                 if stopped or step == config.steps or step % config.checkpoint_every == 0:
                     self._checkpoint(variables, step)
@@ -217,7 +220,7 @@ class _Run:
             raise PretrainError(
                 f"Out of memory ({error.message.splitlines()[0][:200]}). Lower batch, or keep it "
                 "and compute its gradients in chunks (--config.chunk=64) or with "
-                "--config.model.rematerialise=true; --dry_run estimates what a step takes."
+                "--config.model.gradient_checkpointing=true; --dry_run estimates what a step takes."
             ) from error
         except _READING as error:
             raise explain(error, self.clips) from error
@@ -240,7 +243,7 @@ class _Run:
         return count
 
     def _missed_probe(self, step: int) -> bool:
-        """Whether the run ended between the checkpoint of `step` and its probe."""
+        """Returns whether the run ended between the checkpoint of `step` and its probe."""
         if not step or self.probe is None or not self._due(self.config.probe.every, step):
             return False
         recorded = read_metrics(self.workdir) if (self.workdir / METRICS).exists() else []
@@ -263,7 +266,7 @@ class _Run:
         step = first + index + 1
         kept = [saved for saved in self.checkpoints.steps() if saved <= first]
         what = (
-            f"{names[int(np.argmin(np.isfinite(series[index])))]} is no finite number"
+            f"{names[int(np.argmin(np.isfinite(series[index])))]} is not a finite number"
             if not finite[index]
             else f"the loss is {losses[index]:.4g}, {self.config.explosion:g} times its first value"
         )
@@ -286,14 +289,6 @@ class _Run:
         if not self.chief:
             return
         self.checkpoints.save(variables, step, first_loss=self.first_loss)
-        if self.config.projector_clips:
-            if self.projector is None:
-                encoder, folder = self.learner.encoder, self.workdir / "tensorboard"
-                with self._explained():
-                    self.projector = ProjectorEmbeddings(
-                        folder, self.clips, self.config, encoder.sample_rate
-                    )
-            self.projector.write(self.learner.encoder, step)
 
     def _probe(self, variables: dict, step: int, journal: Journal) -> None:
         """Scores the encoder as it is, and remembers the best checkpoint by the mean score."""

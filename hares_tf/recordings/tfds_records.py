@@ -17,13 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.audio import AudioError
+from hares_tf.audio.pcm16 import FULL_SCALE
 from hares_tf.recordings.errors import RecordingsError
 
 # The fields of tf.train.Feature: what kind of values it holds.
 BYTES, FLOATS, INTEGERS = 1, 2, 3
 AGAIN = "the file may be damaged: prepare the data set again"
-# The builders store int16 in full scale, as integers of any width.
-_FULL_SCALE = 32_768
 # As in hares_tf.audio: a float peak of 32 means integers that were stored as floats.
 _PEAK_LIMIT = 32.0
 _RANDOM_ACCESS = "readahead_buffer_size:0,max_parallelism:0"
@@ -99,9 +98,9 @@ class TfdsSound:
         content = self._read()
         if self.integers:
             values = integers(content)
-            if values.size and not -_FULL_SCALE <= values.min() <= values.max() < _FULL_SCALE:
+            if values.size and not -FULL_SCALE <= values.min() <= values.max() < FULL_SCALE:
                 raise AudioError(f"{self.where} has samples of more than 16 bits; {AGAIN}.")
-            waveform = values.astype(np.float32) / _FULL_SCALE
+            waveform = values.astype(np.float32) / FULL_SCALE
         else:
             waveform = np.frombuffer(content, "<f4")
         if not waveform.size:

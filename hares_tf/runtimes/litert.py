@@ -1,15 +1,17 @@
 """SavedModel -> one `.tflite` file for LiteRT (TensorFlow Lite), and its check."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hares_tf.runtimes.errors import ConversionError
 from hares_tf.runtimes.litert_quantization import FLOAT16, INT8, NONE, quantized
 from hares_tf.utils.errors import reason
-from hares_tf.utils.quiet import hidden_stderr, quiet_import
+from hares_tf.utils.quiet import hidden_stderr
+from hares_tf.utils.tensorflow import import_tensorflow
 
 # Largest difference from the outputs of the module, in standard deviations of the output. Rounding
 # alone was seen to cause 0.003, 0.008 and 0.18 in Slowfast NFNet-F0.
@@ -30,8 +32,7 @@ def convert(directory: Path, quantize: str = NONE) -> bytes:
         ConversionError: there is no such signature, LiteRT has no equivalent of an operation, or
             the quantizer is not installed.
     """
-    with quiet_import():
-        import tensorflow as tf
+    tf = import_tensorflow()
 
     name, _ = signature(directory)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(directory), signature_keys=[name])
@@ -44,7 +45,7 @@ def convert(directory: Path, quantize: str = NONE) -> bytes:
     return quantized(model, quantize)
 
 
-def signature(directory: Path) -> tuple[str, Callable]:
+def signature(directory: Path) -> tuple[str, Any]:
     """Returns the name and the function of the signature to convert; it keeps its module alive."""
     import tensorflow as tf
 

@@ -1,1 +1,1 @@
-"""Shared helpers: files, progress, errors, lazy attributes, quiet imports of TensorFlow."""
+"""Shared helpers: files, progress, errors, lazy attributes, the import of TensorFlow."""

@@ -13,3 +13,52 @@ def frozen_function(function):
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     return convert_variables_to_constants_v2(function, lower_control_flow=False)
+
+
+def compiled_by_xla() -> bool:
+    """Returns whether the graph that is being traced becomes a program of XLA.
+
+    Gradient checkpointing needs another form there; TensorFlow has no public question for it.
+    """
+    import tensorflow as tf
+    from tensorflow.python.ops import control_flow_util
+
+    return not tf.executing_eagerly() and control_flow_util.GraphOrParentsInXlaContext(
+        tf.compat.v1.get_default_graph()
+    )
+
+
+def stop_recording():
+    """Context manager: no gradient tape records within it, as in `tf.recompute_grad`.
+
+    `tape.stop_recording` stops one tape only; a custom gradient does not know the tapes around it.
+    """
+    from tensorflow.python.eager import record
+
+    return record.stop_recording()
+
+
+def xla_optimization_barrier(tensors: list) -> list:
+    """Returns the tensors behind a barrier that XLA does not move or merge operations across."""
+    from tensorflow.compiler.tf2xla.ops import gen_xla_ops
+
+    return gen_xla_ops.xla_optimization_barrier(tensors)
+
+
+def flattened_layers(layer) -> list:
+    """Returns a Keras layer and all layers below it. Keras has only a private method for it."""
+    return list(layer._flatten_layers())
+
+
+def optimizer_of_summed_gradients(optimizer_class: type, *args, **kwargs):
+    """Creates a Keras optimizer for gradients that are summed over the replicas already.
+
+    The training step sums them itself, because it reports the norm of the sum; Keras would sum
+    them once more, and has no public way to leave that out.
+    """
+    summed = type(
+        optimizer_class.__name__,
+        (optimizer_class,),
+        {"_all_reduce_sum_gradients": lambda self, grads_and_vars: grads_and_vars},
+    )
+    return summed(*args, **kwargs)

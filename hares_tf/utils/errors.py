@@ -1,7 +1,7 @@
-"""The one family of exceptions that means "the user can fix this".
+"""The base of all exceptions for mistakes that the user can correct.
 
-Every package raises its own subclass with a sentence that says what was wrong, where, and what to
-do. Commands print that sentence without a traceback and exit with code 2.
+Every package raises a subclass of its own. The message is one or two sentences: what is wrong,
+where, and what to do. Commands print it without a traceback and exit with code 2.
 """
 
 

@@ -1,8 +1,8 @@
-"""Files that are either whole or absent, locks, and digests that are computed once.
+"""Atomic writes, exclusive file locks, and a cache of file digests.
 
-Everything hares_tf writes appears under its final name only when complete: it is written beside
-its destination under a temporary name and renamed. A killed process leaves at worst a file that
-starts with `.tmp-`.
+Everything that hares_tf writes appears under its final name only when it is complete: it is written
+beside its destination under a temporary name, and renamed. A killed process leaves at most a file
+or folder whose name begins with `.tmp-`.
 """
 
 import contextlib
@@ -23,12 +23,12 @@ from pathlib import Path
 # must survive a kill.
 _NAMES_PER_QUERY = 500
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-# What rename(2) says where something else has the name.
+# Errors of rename(2) where the name is taken.
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
 def cache_dir() -> Path:
-    """For embeddings and generated suites: $HARES_CACHE_DIR, else in the user's cache folder."""
+    """Returns the cache folder: $HARES_CACHE_DIR, else `hares-tf` in the user's cache folder."""
     if "HARES_CACHE_DIR" in os.environ:
         return Path(os.environ["HARES_CACHE_DIR"])
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -42,7 +42,7 @@ def _temporary_sibling(path: Path) -> Path:
 
 @contextlib.contextmanager
 def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
-    """Yields a temporary path to write to; renames it to `path` if the block succeeds."""
+    """Yields a temporary path to write to, and renames it to `path` if the block succeeds."""
     path = Path(path)
     temporary = _temporary_sibling(path)
     try:
@@ -53,10 +53,10 @@ def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_json(path: str | os.PathLike, data: object) -> None:
-    """Writes `data` as indented JSON in UTF-8; the file appears whole or not at all.
+    """Writes `data` as indented JSON in UTF-8, atomically.
 
     Raises:
-        ValueError: `data` holds NaN or an infinite number, which JSON does not have.
+        ValueError: `data` holds NaN or an infinite number, which JSON cannot express.
     """
     text = json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)
     with atomic_file(path) as temporary:
@@ -65,16 +65,16 @@ def write_json(path: str | os.PathLike, data: object) -> None:
 
 @contextlib.contextmanager
 def atomic_directory(path: str | os.PathLike, overwrite: bool = False) -> Iterator[Path]:
-    """Yields a temporary folder to fill; renames it to `path` if the block succeeds.
+    """Yields a temporary folder to fill, and renames it to `path` if the block succeeds.
 
     Raises:
         FileExistsError: `path` exists and `overwrite` is False (checked before the block runs, and
             again by the rename).
     """
-    # Behind links and dots stands the folder that is to be replaced.
+    # Through links, so that the folder is replaced and not the link to it.
     path = Path(os.path.realpath(path))
     if path.exists() and not overwrite:
-        raise FileExistsError(f"{path} exists already")
+        raise FileExistsError(f"{path} exists already.")
     temporary = _temporary_sibling(path)
     temporary.mkdir()
     try:
@@ -88,10 +88,10 @@ def atomic_directory(path: str | os.PathLike, overwrite: bool = False) -> Iterat
 
 
 def _replace(path: Path, new: Path) -> None:
-    """Puts the folder `new` in the place of what is at `path`; if that fails, all stays.
+    """Replaces the folder at `path` by the folder `new`; restores the old one if that fails.
 
-    rename(2) cannot replace a folder that has content: the old one is moved away first, so that at
-    no moment a half-written folder carries the final name.
+    rename(2) cannot replace a folder that is not empty: the old one is moved away first, so that a
+    half-written folder never has the final name.
     """
     old = _temporary_sibling(path)
     os.rename(path, old)
@@ -108,11 +108,11 @@ def _put_back(old: Path, path: Path) -> None:
         os.rename(old, path)
     except OSError as error:
         if error.errno not in _TAKEN:
-            # It may be the only copy that there is: not ours to delete.
+            # It may be the only copy, so it is kept.
             raise OSError(
-                error.errno, f"{error.strerror}; what was there is now {old}", str(path)
+                error.errno, f"{error.strerror}; the old folder is now {old}", str(path)
             ) from error
-        # Another process has put its own there meanwhile, and with that replaced the old one.
+        # Another process has meanwhile written its own folder, which replaces the old one.
         _remove(old)
 
 
@@ -122,19 +122,19 @@ def _remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: str | os.PathLike, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Holds the lock that is a file, which ends with this process however it ends.
+    """Holds an exclusive file lock, which the system releases when this process ends.
 
-    Who holds it may remove the file and its folder. On file systems without locks nobody waits.
+    The holder may remove the file and its folder. File systems without locks grant it at once.
 
     Args:
-        path: the file; it is created, and its folder.
-        on_wait: called before waiting for another process; what it raises is raised.
+        path: the file; it is created with its folder.
+        on_wait: called before waiting for another process; its exceptions are passed on.
     """
     path = Path(path)
     with contextlib.ExitStack() as stack:
         while True:
             path.parent.mkdir(parents=True, exist_ok=True)
-            # Who held the lock may have removed file and folder: then it is a lock of nothing.
+            # The last holder may have removed file and folder: then a new file has to be locked.
             with contextlib.suppress(FileNotFoundError):
                 file = stack.enter_context(_opened(path))
                 _lock(file, on_wait)
@@ -149,7 +149,7 @@ def _opened(path: Path):
     except PermissionError:
         if not path.exists():
             raise
-        return open(path, "rb")  # another user's; it can be locked all the same
+        return open(path, "rb")  # another user's file can be locked, too
 
 
 def _lock(file, on_wait: Callable[[], None]) -> None:
@@ -160,13 +160,13 @@ def _lock(file, on_wait: Callable[[], None]) -> None:
             on_wait()
             fcntl.flock(file, fcntl.LOCK_EX)
     except OSError as error:
-        # Some network file systems have no locks; there the user has to take care.
+        # Some network file systems have no locks; there nothing protects from other processes.
         if error.errno not in _NO_LOCKS:
             raise
 
 
 def sha256_file(path: str | os.PathLike) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Returns the SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -269,7 +269,7 @@ class DigestCache:
                 self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", rows)
 
     def _known(self, names: list[str]) -> dict[str, tuple[str, str]]:
-        """Returns state and digest of known contents; one query is far quicker than one each."""
+        """Returns the stored rows of some contents, by one query."""
         marks = ",".join("?" * len(names))
         try:
             with self._lock:
@@ -284,7 +284,7 @@ class DigestCache:
 
 
 def _state(path: str) -> str | None:
-    """Returns the metadata that show changes of a file; None if they cannot be read."""
+    """Returns the size, inode and times of a file as text; None if they cannot be read."""
     try:
         stat = os.stat(path)
     except OSError:

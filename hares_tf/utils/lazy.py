@@ -1,6 +1,6 @@
 """Package attributes that load on first use (PEP 562).
 
-Importing a package must not import Keras or TensorFlow: commands show their help, and recognise
+Importing a package must not import Keras or TensorFlow: commands print their help, and recognize
 finished work, in a fraction of a second.
 """
 
@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 
 def attach(package: str, homes: dict[str, str]) -> tuple[Callable, Callable, list[str]]:
-    """Makes the lazy attributes of a package.
+    """Creates the lazy attributes of a package.
 
     Args:
         package: the package's `__name__`.
-        homes: for each public name the submodule it lives in.
+        homes: by public name, the submodule that defines it.
 
     Returns:
         `__getattr__`, `__dir__` and `__all__` for the package to define.

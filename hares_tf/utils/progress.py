@@ -1,4 +1,4 @@
-"""Progress on stderr: a live bar on terminals, a line now and then in logs, or JSON lines."""
+"""Progress on stderr: a live bar on terminals, occasional lines in logs, or JSON lines."""
 
 import contextlib
 import json
@@ -16,31 +16,39 @@ class Progress:
     Args:
         mode: one of `MODES`. "json" prints one object per line: `{"event": "message", "text"}`,
             and for phases `{"event": "start" | "progress" | "end", "task", "phase", "unit", "done",
-            "total", "seconds", "remaining_seconds"}`.
+            "total", "seconds", "remaining_seconds"}`. The end of a phase that an exception ended
+            also has `"failed": true`.
     """
 
     def __init__(self, mode: str = "none"):
         self.mode = mode
 
     def say(self, text: str) -> None:
-        """A message for people."""
+        """Shows a message."""
         if self.mode == "bar":
             from tqdm import tqdm
 
-            # Goes above a bar that is being shown, instead of into its line.
+            # Writes above a bar that is shown, instead of into its line.
             tqdm.write(text, file=sys.stderr)
         elif self.mode == "json":
             self._emit({"event": "message", "text": text.strip()})
 
     @contextlib.contextmanager
     def phase(self, task: str, phase: str, total: int, unit: str) -> Iterator["_Phase"]:
-        """A phase of known length; call `update(n)` on what it yields."""
+        """Reports a phase of known length; the yielded object's `update(n)` counts what is done."""
         if self.mode == "json":
-            yield from self._json_phase(task, phase, total, unit)
+            state = _Phase(self, {"task": task, "phase": phase, "unit": unit, "total": total})
+            state.emit("start")
+            try:
+                yield state
+            except BaseException:
+                state.emit("end", failed=True)
+                raise
+            state.emit("end")
             return
         from tqdm import tqdm
 
-        # Terminals get a live bar, logs a line now and then.
+        # Terminals show a live bar, logs a line every 20 seconds.
         live = sys.stderr.isatty()
         with tqdm(
             total=total,
@@ -53,12 +61,6 @@ class Progress:
             dynamic_ncols=True,
         ) as bar:
             yield bar
-
-    def _json_phase(self, task: str, phase: str, total: int, unit: str) -> Iterator["_Phase"]:
-        state = _Phase(self, {"task": task, "phase": phase, "unit": unit, "total": total})
-        state.emit("start")
-        yield state
-        state.emit("end")
 
     def _emit(self, record: dict) -> None:
         print(json.dumps(record), file=sys.stderr, flush=True)
@@ -77,7 +79,7 @@ class _Phase:
         if time.monotonic() - self._reported >= _SECONDS_BETWEEN_LINES:
             self.emit("progress")
 
-    def emit(self, event: str) -> None:
+    def emit(self, event: str, **more: bool) -> None:
         self._reported = time.monotonic()
         seconds = self._reported - self._started
         left = self._about["total"] - self._done
@@ -88,5 +90,6 @@ class _Phase:
                 "done": self._done,
                 "seconds": round(seconds, 3),
                 "remaining_seconds": round(seconds / self._done * left, 1) if self._done else None,
+                **more,
             }
         )

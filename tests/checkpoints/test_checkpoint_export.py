@@ -236,7 +236,7 @@ class TestClassifierModule:
             "--protocol=smoke",
             f"--output={results}",
             f"--store={store}",
-            "--quiet",
+            "--progress=none",
         ]
         assert evaluate_command.main([*arguments, "--native_head=logits"]) == 0
         assert evaluate_command.main(arguments) == 0

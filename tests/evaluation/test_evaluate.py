@@ -244,7 +244,7 @@ def test_two_models_side_by_side(folder, statistics_module, tiny_module, capsys)
         f"--tasks={folder}/tones.toml",
         f"--output={folder}/results",
         f"--store={folder}/store",
-        "--quiet",
+        "--progress=none",
     ]
     assert command.main(arguments) == 0
     captured = capsys.readouterr()

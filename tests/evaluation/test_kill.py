@@ -77,7 +77,7 @@ def _start(folder, name):
             "--tasks=task.toml",
             f"--output={name}/results",
             f"--store={name}/store",
-            "--json_progress",
+            "--progress=json",
         ],
         cwd=folder,
         stdout=subprocess.PIPE,

@@ -144,7 +144,7 @@ def test_one_step_is_the_gradient(modules, waveform):
     model = keras.Sequential([keras.Input((None,)), layer])
     model.compile(keras.optimizers.SGD(1.0), lambda _, output: keras.ops.mean(output, -1))
     model.train_on_batch(waveform, np.zeros(len(waveform)))
-    # The regularisation adds the variables themselves.
+    # The regularization adds the variables themselves.
     slope = np.repeat(features(waveform).mean(0)[:, None] / 3, 3, 1)
     np.testing.assert_allclose(layer._loaded.kernel, KERNEL - slope - KERNEL, atol=1e-6)
     np.testing.assert_allclose(layer._loaded.bias, BIAS - 1 / 3 - BIAS, atol=1e-6)
@@ -463,9 +463,6 @@ def test_mistakes(modules, tmp_path, waveform, monkeypatch):
     assert "load it with keras.saving.load_model" in message(tmp_path / "model.keras")
     tf.saved_model.save(tf.Module(), str(tmp_path / "empty"))
     assert "is not callable and has no signature" in message(tmp_path / "empty")
-    old = save(tmp_path / "old", signature=lambda toy, x: {"default": toy.embed(x)})
-    (old / "tfhub_module.pb").write_bytes(b"\x08\x03")
-    assert "TF1 Hub format" in message(old)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert "KERAS_BACKEND=tensorflow" in message(modules["plain"])
 

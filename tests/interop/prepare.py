@@ -31,12 +31,13 @@ SHAPES = [(1, 1), (3, 159), (2, 16_000), (4, 24_007)]
 
 
 def awake(name: str):
-    """A model with random weights whose residual branches all speak (fresh skip gains are 0)."""
+    """A model with random weights whose branches all have an effect (see `Encoder.awake`)."""
     keras.utils.set_random_seed(0)
     model = create_model(name)
-    for variable in model.trainable_variables:
-        if variable.name == "skip_gain":
-            variable.assign(np.ones(variable.shape))
+    with model.awake() as changed:
+        values = [np.asarray(variable) for variable in changed]
+    for variable, value in zip(changed, values, strict=True):
+        variable.assign(value)
     return model
 
 

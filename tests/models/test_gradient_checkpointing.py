@@ -1,4 +1,4 @@
-"""Rematerialisation: the same gradients from fewer kept activations."""
+"""Rematerialization: the same gradients from fewer kept activations."""
 
 from collections import Counter
 
@@ -81,7 +81,7 @@ def block_convolutions(path):
 
 
 def slow_path(again):
-    return network(SinglePathNFNet, path="slow", rematerialise=again)
+    return network(SinglePathNFNet, path="slow", gradient_checkpointing=again)
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +101,7 @@ def test_gradients_in_a_graph(plain):
 
 
 def test_inference_is_not_touched():
-    block = NFBlock(16, 3, group_size=4, drop_rate=0.5, rematerialise=True)
+    block = NFBlock(16, 3, group_size=4, drop_rate=0.5, gradient_checkpointing=True)
 
     @tf.function
     def run(x, training):
@@ -118,7 +118,7 @@ def test_inference_is_not_touched():
 def test_gradients_without_a_graph():
     gradients = []
     for again in (False, True):
-        model = network(rematerialise=again)
+        model = network(gradient_checkpointing=again)
         with tf.GradientTape() as tape:
             masks = residual_masks(model)
             loss = tf.reduce_mean(model(log_mel(), training=True, residual_masks=masks) ** 2)
@@ -129,7 +129,7 @@ def test_gradients_without_a_graph():
 @pytest.mark.parametrize("policy,keep", [("float32", [False, True]), ("mixed_bfloat16", [0, 1])])
 def test_masks_of_any_type(policy, keep):
     x = np.random.default_rng(1).standard_normal((2, 4, 6, 16)).astype(np.float32)
-    block = NFBlock(16, 3, group_size=4, drop_rate=0.5, rematerialise=True, dtype=policy)
+    block = NFBlock(16, 3, group_size=4, drop_rate=0.5, gradient_checkpointing=True, dtype=policy)
     block.build(x.shape)
     block.skip_gain.assign(1.0)
 
@@ -152,7 +152,7 @@ def test_drawn_masks_are_not_drawn_again(graph):
     results = []
     for again in (False, True):
         keras.utils.set_random_seed(2)
-        block = NFBlock(16, 3, group_size=4, drop_rate=0.5, rematerialise=again)
+        block = NFBlock(16, 3, group_size=4, drop_rate=0.5, gradient_checkpointing=again)
         block.build(x.shape)
         block.skip_gain.assign(1.0)
 
@@ -183,7 +183,7 @@ def test_compiled_by_xla():
 
     def step(again):
         keras.utils.set_random_seed(2)
-        block = NFBlock(16, 3, group_size=8, rematerialise=again)
+        block = NFBlock(16, 3, group_size=8, gradient_checkpointing=again)
         block.build(x.shape)
         block.skip_gain.assign(1.0)
 
@@ -198,27 +198,29 @@ def test_compiled_by_xla():
         return compiled.experimental_get_compiler_ir(x)("optimized_hlo").count(" convolution(")
 
     _, expected, plain = step(False)
-    block, _, rematerialised = step(True)
-    assert_same_gradients(block, rematerialised(x), expected(x))
+    block, _, checkpointed = step(True)
+    assert_same_gradients(block, checkpointed(x), expected(x))
     # conv1 and conv1b; XLA turns those over a single point into matrix products.
-    assert convolutions(rematerialised) == convolutions(plain) + 2
+    assert convolutions(checkpointed) == convolutions(plain) + 2
 
 
 def test_option_reaches_every_block_and_files():
-    model = create_model("slowfast_nfnet_tiny", rematerialise=True)
+    model = create_model("slowfast_nfnet_tiny", gradient_checkpointing=True)
     blocks = model.network.slow.blocks + model.network.fast.blocks
-    assert all(block.rematerialise for block in blocks)
+    assert all(block.gradient_checkpointing for block in blocks)
     restored = SlowFastNFNet.from_config(model.network.get_config())
-    assert all(block.rematerialise for block in restored.slow.blocks)
+    assert all(block.gradient_checkpointing for block in restored.slow.blocks)
     single = SinglePathNFNet.from_config(
-        SinglePathNFNet("tiny", "fast", rematerialise=True).get_config()
+        SinglePathNFNet("tiny", "fast", gradient_checkpointing=True).get_config()
     )
-    assert all(block.rematerialise for block in single.trunk.blocks)
-    assert not create_model("slowfast_nfnet_tiny").network.slow.blocks[0].rematerialise
+    assert all(block.gradient_checkpointing for block in single.trunk.blocks)
+    assert not create_model("slowfast_nfnet_tiny").network.slow.blocks[0].gradient_checkpointing
 
 
 def test_unknown_options_are_refused():
-    with pytest.raises(ModelError, match="no option 'rematerialise'; it has none"):
-        create_model("log_mel_statistics", rematerialise=True)
-    with pytest.raises(ModelError, match="no option 'variant'; its options are rematerialise"):
+    with pytest.raises(ModelError, match="no option 'gradient_checkpointing'; it has none"):
+        create_model("log_mel_statistics", gradient_checkpointing=True)
+    with pytest.raises(
+        ModelError, match="no option 'variant'; its options are gradient_checkpointing"
+    ):
         create_model("slowfast_nfnet_tiny", variant="f0")

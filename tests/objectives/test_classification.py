@@ -7,14 +7,15 @@ from sklearn.metrics import log_loss
 
 from hares_tf.objectives import Classification, ObjectiveError
 from hares_tf.objectives.classification import sigmoid_cross_entropy
-from hares_tf.objectives.objective import ALONE
+from hares_tf.objectives.objective import ALONE, Forward, Inputs
 
 
 def test_cross_entropy_equals_the_mean_of_binary_log_losses():
     random = np.random.default_rng(0)
     logits = random.normal(0, 3, (4, 5)).astype(np.float32)
     labels = random.integers(0, 2, (4, 5)).astype(np.float32)
-    got = Classification().losses(logits[np.newaxis], labels, ALONE)
+    forward = Forward(embed=lambda examples: examples, head=lambda embeddings: embeddings)
+    got = Classification().losses(forward, Inputs(logits, labels), ALONE)
     probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
     expected = [
         np.mean([log_loss([y], [p], labels=[0, 1]) for y, p in zip(ys, ps, strict=True)])

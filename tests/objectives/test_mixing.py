@@ -1,13 +1,15 @@
 """Example mixing against closed forms."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
 from scipy import stats
 
 from hares_tf.audio import LogMel
-from hares_tf.objectives import ObjectiveError, beta_5_2, mix
-from hares_tf.objectives.mixing import mixed_spectrogram
+from hares_tf.models import ModelError, WaveformEncoder
+from hares_tf.objectives import MixingObjective, ObjectiveError, beta_5_2, mix
 
 
 def test_beta_5_2_follows_its_distribution():
@@ -56,9 +58,9 @@ def test_domains_mix_where_they_say(domain):
     frontend = LogMel()
     waveform = np.random.default_rng(0).normal(0, 0.1, (3, 1600)).astype(np.float32)
     partners, ratios = np.array([1, 2, 0]), np.array([0.7, 0.6, 0.9], np.float32)
-    got = keras.ops.convert_to_numpy(
-        mixed_spectrogram(frontend, waveform, partners, ratios, domain)
-    )
+    encoder = WaveformEncoder(frontend, keras.layers.Flatten(), standardize=False)
+    mixer = functools.partial(mix, partners=partners, ratios=ratios)
+    got = keras.ops.convert_to_numpy(encoder.inputs(waveform, mixer, domain))
 
     def blend(x):
         r = ratios.reshape(-1, *[1] * (x.ndim - 1))
@@ -76,4 +78,6 @@ def test_domains_mix_where_they_say(domain):
 
 def test_unknown_domain():
     with pytest.raises(ObjectiveError, match="log_mel, mel, waveform, none"):
-        mixed_spectrogram(LogMel(), np.zeros((1, 400)), [0], [1.0], "spectrum")
+        MixingObjective("spectrum")
+    with pytest.raises(ModelError, match="log_mel, mel, waveform, none"):
+        WaveformEncoder(LogMel(), keras.layers.Flatten()).inputs(np.zeros((1, 400)), None, "mfcc")

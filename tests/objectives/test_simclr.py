@@ -6,7 +6,7 @@ import pytest
 
 from hares_tf.objectives import ObjectiveError, SimCLR, create_objective
 from hares_tf.objectives.nt_xent import nt_xent, unit_length
-from hares_tf.objectives.objective import ALONE
+from hares_tf.objectives.objective import ALONE, Forward, Inputs
 
 
 def direct_nt_xent(first, second, temperature):
@@ -25,6 +25,12 @@ def direct_nt_xent(first, second, temperature):
     return losses, hits
 
 
+def losses_of(objective, projections):
+    """The losses of given projections, `[2 * clips, size]`, first crops first."""
+    forward = Forward(embed=lambda examples: examples, head=lambda embeddings: embeddings)
+    return objective.losses(forward, Inputs(projections), ALONE)
+
+
 def pairs(count=7, dim=5, noise=0.7, seed=0):
     random = np.random.default_rng(seed)
     first = random.normal(size=(count, dim)).astype(np.float32)
@@ -34,7 +40,7 @@ def pairs(count=7, dim=5, noise=0.7, seed=0):
 @pytest.mark.parametrize("temperature", [0.1, 1.0])
 def test_nt_xent_equals_the_definition(temperature):
     first, second = pairs()
-    losses = SimCLR(temperature).losses(np.stack([first, second]), None, ALONE)
+    losses = losses_of(SimCLR(temperature), np.concatenate([first, second]))
     expected, hits = direct_nt_xent(first, second, temperature)
     np.testing.assert_allclose(losses.per_example, expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(losses.metrics["contrastive_accuracy"], hits)
@@ -48,9 +54,9 @@ def test_a_part_of_the_batch_gives_its_part_of_the_loss():
     np.testing.assert_allclose(part, np.asarray(whole)[3:5], rtol=1e-5)
 
 
-def test_views_that_all_look_alike_recognise_nobody():
+def test_views_that_all_look_alike_recognize_nobody():
     same = np.ones((4, 3), np.float32)
-    losses = SimCLR().losses(np.stack([same, same]), None, ALONE)
+    losses = losses_of(SimCLR(), np.concatenate([same, same]))
     assert np.asarray(losses.metrics["contrastive_accuracy"]).max() == 0.0
     # A guess among seven candidates, twice.
     np.testing.assert_allclose(losses.per_example, 2 * np.log(7), rtol=1e-5)
@@ -58,7 +64,7 @@ def test_views_that_all_look_alike_recognise_nobody():
 
 def test_perfect_views_cost_next_to_nothing():
     first = np.eye(4, dtype=np.float32)
-    losses = SimCLR(0.05).losses(np.stack([first, first]), None, ALONE)
+    losses = losses_of(SimCLR(0.05), np.concatenate([first, first]))
     assert np.asarray(losses.per_example).max() < 1e-6
     assert np.asarray(losses.metrics["contrastive_accuracy"]).min() == 1.0
 
@@ -70,11 +76,11 @@ def test_zero_vectors_have_a_finite_direction():
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_logits_are_float32_whatever_comes_in(dtype):
     first, second = pairs()
-    outputs = keras.ops.cast(np.stack([first, second]), dtype)
-    losses = SimCLR().losses(outputs, None, ALONE)
+    outputs = keras.ops.cast(np.concatenate([first, second]), dtype)
+    losses = losses_of(SimCLR(), outputs)
     assert keras.backend.standardize_dtype(losses.per_example.dtype) == "float32"
     rounded = np.asarray(keras.ops.cast(outputs, "float32"))
-    expected, _ = direct_nt_xent(*rounded, 0.1)
+    expected, _ = direct_nt_xent(*np.split(rounded, 2), 0.1)
     np.testing.assert_allclose(losses.per_example, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -105,7 +111,7 @@ def test_settings_must_be_positive(settings):
 
 
 def test_unknown_objective_and_setting():
-    with pytest.raises(ObjectiveError, match="classification, simclr"):
+    with pytest.raises(ObjectiveError, match="did you mean classification or simclr"):
         create_objective("moco")
     with pytest.raises(ObjectiveError, match="no setting 'tau'"):
         create_objective("simclr", tau=1)

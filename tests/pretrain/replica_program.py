@@ -56,7 +56,7 @@ def main(output, objective, replicas, kind="mirrored"):
         strategy = tf.distribute.get_strategy()
     assert strategy.num_replicas_in_sync == replicas
 
-    from hares_tf.pretrain.draws import Draws
+    from hares_tf.pretrain.draws import StepDraws
     from hares_tf.pretrain.step import apply_step
 
     config = micro.get_config() if objective == "simclr" else micro.classification()
@@ -64,16 +64,21 @@ def main(output, objective, replicas, kind="mirrored"):
     with strategy.scope():
         learner = micro.awake_learner(config, CLASSES)
         learner.optimizer.iterations.assign(5)  # the learning rate of step 0 is 0
-    whole = global_inputs(views, len(learner.drop_rates))
+    (masks,) = learner.encoder.training_draws.values()
+    whole = global_inputs(views, len(masks.rates))
     local = CLIPS // replicas
 
     def inputs(context):
         rows = slice(context.replica_id_in_sync_group * local, None)
         rows = slice(rows.start, rows.start + local)
-        draws = Draws(
-            tf.constant(whole["partners"][:, rows] - rows.start),
-            tf.constant(whole["ratios"][:, rows]),
-            tf.constant(whole["masks"][:, :, rows].reshape(len(whole["masks"]), -1)),
+        masks = whole["masks"][:, :, rows].reshape(len(whole["masks"]), -1)
+        draws = StepDraws(
+            {
+                "partners": tf.constant(whole["partners"][:, rows] - rows.start),
+                # Six equal numbers, of which the fifth smallest is the ratio.
+                "ratios": tf.constant(np.repeat(whole["ratios"][:, rows, None], 6, axis=-1)),
+            },
+            ({"residual_masks": tf.constant(masks)},),
         )
         batch = {"audio": tf.constant(whole["audio"][rows])}
         if objective == "classification":

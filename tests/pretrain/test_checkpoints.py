@@ -1,5 +1,7 @@
 """Checkpoints: whole or absent, the last few and the best."""
 
+import errno
+
 import keras
 import numpy as np
 import pytest
@@ -67,7 +69,7 @@ def test_every_damage_is_a_damaged_checkpoint(saved):
         np.testing.assert_array_equal(target["encoder/kernel"], [about["step"]] * 3)
 
 
-def test_what_was_passed_over_does_not_push_out_what_comes_after(tmp_path):
+def test_a_damaged_checkpoint_is_renamed_and_does_not_count_as_the_newest(tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=1)
     checkpoints.save(variables(4), 4)
     checkpoints.judge(4, "probe/mean", 0.9)
@@ -75,11 +77,45 @@ def test_what_was_passed_over_does_not_push_out_what_comes_after(tmp_path):
     assert checkpoints.restore(variables(0))[0]["step"] == 4
     checkpoints.save(variables(9), 9)
     assert checkpoints.steps() == [4, 9]
+    assert (tmp_path / "step-00000012.npz.damaged").read_bytes() == b"damaged"
     assert checkpoints.restore(variables(0)) == ({"schema": 1, "step": 9}, [])
+
+
+@pytest.mark.parametrize("best", [10, 30])
+def test_a_damaged_best_checkpoint_is_forgotten(tmp_path, best):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step in (10, 20, 30):
+        checkpoints.save(variables(step), step)
+        if step == best:
+            checkpoints.judge(step, "probe/mean", 0.9)
+    checkpoints.path(best).write_bytes(b"damaged")
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    about, passed = checkpoints.restore(variables(0))
+    assert about["step"] == (20 if best == 30 else 30)
+    assert len(passed) == 1 and str(checkpoints.path(best)) in passed[0]
+    checkpoints.save(variables(40), 40)
+    assert checkpoints.best() is None and best not in checkpoints.steps()
+    assert checkpoints.judge(40, "probe/mean", 0.5)  # a lower score is the best there is now
+    assert checkpoints.best() == {"step": 40, "by": "probe/mean", "value": 0.5}
+
+
+def test_an_error_of_the_file_system_is_not_damage(saved, monkeypatch):
+    def fails(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "load", fails)
+        with pytest.raises(PretrainError, match=r"30\.npz cannot be read \(Input/output error\)"):
+            saved.restore(variables(0))
+    assert saved.restore(variables(0))[0]["step"] == 30
+    saved.save(variables(40), 40)
+    assert saved.steps() == [30, 40]
 
 
 def test_other_measures_do_not_compete(tmp_path):
     checkpoints = Checkpoints(tmp_path)
+    for step in (4, 8, 12):
+        checkpoints.save(variables(step), step)
     assert checkpoints.judge(4, "easy", 90.0) and not checkpoints.judge(8, "easy", 80.0)
     assert checkpoints.judge(12, "hard", 40.0)
     assert checkpoints.best() == {"step": 12, "by": "hard", "value": 40.0}

@@ -7,6 +7,7 @@ from hares_tf.commands.pretrain import main
 from hares_tf.models.errors import ModelError
 from hares_tf.pretrain import PretrainError, load_config
 from hares_tf.pretrain.config_names import list_configs
+from hares_tf.utils.errors import HaresError
 
 
 @pytest.mark.parametrize("name", list_configs())
@@ -27,10 +28,11 @@ def test_found_by_name_by_repository_path_and_by_file(tmp_path, repository):
 def test_overrides_take_the_type_of_what_they_replace():
     config = load_config(
         "demo",
-        ["batch=64", "learning_rate=3e-4", "mixing=none", "crops.seconds=2", "jit_compile=true",
+        ["batch=64", "learning_rate=3e-4", "objective.mixing=none", "crops.seconds=2",
+         "jit_compile=true",
          "probe.tasks=mini_tut18, mini_esc50", "probe.every=50", "objective.temperature=0.5"],
     )  # fmt: skip
-    assert (config.batch, config.learning_rate, config.mixing) == (64, 3e-4, "none")
+    assert (config.batch, config.learning_rate, config.objective.mixing) == (64, 3e-4, "none")
     assert config.crops.seconds == 2.0 and isinstance(config.crops.seconds, float)
     assert config.jit_compile is True and config.objective.temperature == 0.5
     assert config.probe.tasks == ("mini_tut18", "mini_esc50")
@@ -60,13 +62,13 @@ def test_overrides_take_the_type_of_what_they_replace():
         ("probe.every=-5", "must not be negative"),
         ("probe.tasks=mini", "set probe.every"),
         ("crops.fraction=1.5", "at most 1"),
-        ("objective.name=moco", "classification, simclr"),
-        ("mixing=spectrum", "log_mel, mel, waveform, none"),
+        ("objective.name=moco", "did you mean classification or simclr"),
+        ("objective.mixing=spectrum", "log_mel, mel, waveform, none"),
         ("crops.pad=mirror", "zeros"),
     ],
 )
 def test_wrong_overrides_are_explained(override, message):
-    with pytest.raises(PretrainError, match=message):
+    with pytest.raises(HaresError, match=message):
         load_config("demo", [override])
 
 
@@ -84,7 +86,7 @@ def test_unknown_configurations_and_files(tmp_path):
         ("def get_config():\n    return {}\n", "no ConfigDict"),
         (
             "import ml_collections\ndef get_config():\n    return ml_collections.ConfigDict()\n",
-            "has no adam",
+            "has no batch",
         ),
     ):
         broken.write_text(text)
@@ -100,9 +102,9 @@ def test_unknown_configurations_and_files(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name the configuration"),
-        (["--config=demo"], "give --data"),
-        (["--config=demo", "--data=x"], "give --workdir"),
+        ([], "--config and --data"),
+        (["--config=demo"], "--data and --workdir are required"),
+        (["--config=demo", "--data=x"], "--workdir is required"),
         (["--config=demo", "--data=x", "--workdir=y", "--labels=subfolder"], "takes no --labels"),
         (["--config=demo", "--data=x", "--workdir=y", "--strategy=gpu"], "strategy"),
         (["--config=demo", "--config.batch=x", "--data=x", "--workdir=y"], "whole number"),
@@ -130,7 +132,7 @@ def test_without_a_tpu_the_command_says_so(capsys, tmp_path):
 
 
 def test_several_tasks_are_joined_without_labels(tmp_path, capsys):
-    tasks = ["--task=mini_tut18", "--task=mini_nsynth_pitch"]
+    tasks = ["--tasks=mini_tut18", "--tasks=mini_nsynth_pitch"]
     assert prepare_main([*tasks, f"--output={tmp_path / 'clips'}", "--progress=none"]) == 0
     from hares_tf.data import open_clips
     from hares_tf.evaluation.suites import resolve

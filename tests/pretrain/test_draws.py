@@ -1,4 +1,4 @@
-"""What chance decides in a step: purity, independence, distributions."""
+"""The random numbers of a step: purity, independence, distributions."""
 
 import micro
 import numpy as np
@@ -7,18 +7,34 @@ import tensorflow as tf
 from scipy import stats
 
 from hares_tf.models import SlowFastNFNet
-from hares_tf.pretrain.draws import draw, uniform_float
+from hares_tf.models.draws import KeepMask, Key, Uniform
+from hares_tf.objectives import SimCLR, beta_5_2
+from hares_tf.pretrain.draws import draw, draw_step, uniform_float
 
 RATES = (0.1, 0.5)
 
 
-def drawn(seed=0, step=0, replica=0, batch=16, views=2):
-    draws = draw(seed, step, replica, views=views, batch=batch, drop_rates=RATES)
-    return [draws.partners.numpy(), draws.ratios.numpy(), draws.residual_masks.numpy()]
+class Stochastic:
+    """The encoder's part of the draws."""
+
+    training_draws = {"residual_masks": KeepMask(RATES)}  # noqa: RUF012
+
+
+def evaluate(seed=0, step=0, replica=0, batch=16):
+    draws = draw_step(SimCLR(), Stochastic, seed, step, replica, clips=batch)
+    (masks,) = draws.encoder
+    ratios = beta_5_2(draws.objective["ratios"])
+    return draws.objective["partners"], ratios, masks["residual_masks"]
+
+
+def drawn(**arguments):
+    return [value.numpy() for value in evaluate(**arguments)]
 
 
 def test_draws_are_a_pure_function():
-    for first, again in zip(drawn(3, 4, 5), drawn(3, 4, 5), strict=True):
+    for first, again in zip(
+        drawn(seed=3, step=4, replica=5), drawn(seed=3, step=4, replica=5), strict=True
+    ):
         np.testing.assert_array_equal(first, again)
 
 
@@ -26,7 +42,7 @@ def test_draws_do_not_depend_on_the_compiler():
     """XLA and TensorFlow's kernels make different floats from the same random bits."""
 
     def function(step):
-        return draw(3, step, 5, views=2, batch=16, drop_rates=RATES)
+        return evaluate(seed=3, step=step, replica=5)
 
     plain = tf.function(function)(tf.constant(4))
     compiled = tf.function(function, jit_compile=True)(tf.constant(4))
@@ -77,14 +93,23 @@ def test_masks_drop_at_their_rates_independently():
     assert abs(np.corrcoef(first[1][:-1], first[1][1:])[0, 1]) < 0.15
 
 
-def test_networks_without_stochastic_depth_get_no_masks():
-    assert draw(0, 0, 0, views=1, batch=2).residual_masks is None
-
-
-def test_rates_follow_the_networks_rows():
+def test_rates_follow_the_rows_of_the_network():
     network = SlowFastNFNet("tiny")
-    assert len(network.residual_drop_rates) == len(network.residual_mask_rows) == 8
+    rates = network.training_draws["residual_masks"].rates
+    assert len(rates) == len(network.residual_mask_rows) == 8
     # 0.1 * block / blocks, slow path first.
-    np.testing.assert_allclose(network.residual_drop_rates, [0.02, 0.04, 0.06, 0.08] * 2)
-    learner = micro.awake_learner(micro.get_config())
-    assert learner.drop_rates == (0.05, 0.05)
+    np.testing.assert_allclose(rates, [0.02, 0.04, 0.06, 0.08] * 2)
+    encoder = micro.awake_learner(micro.get_config()).encoder
+    assert encoder.training_draws == {"residual_masks": KeepMask((0.05, 0.05))}
+
+
+def test_calls_names_and_kinds_of_draws_are_independent():
+    declarations = {"a": Uniform((2,), (3,)), "b": Uniform((2,), (3,)), "key": Key()}
+    first, again, other = (draw(declarations, 0, 0, 0, examples=4, call=c) for c in (0, 0, 1))
+    assert first["a"].shape == (2, 4, 3) and first["key"].dtype == tf.int32
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, again[name])
+        assert (value.numpy() != other[name].numpy()).any()
+    assert (first["a"].numpy() != first["b"].numpy()).any()
+    with pytest.raises(TypeError, match="not a declaration"):
+        draw({"a": 3}, 0, 0, 0, examples=4)

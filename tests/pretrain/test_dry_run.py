@@ -36,12 +36,12 @@ def test_sizes_are_those_of_the_run(plain):
 
 @pytest.mark.slow
 def test_activations_are_those_of_clips(clips, monkeypatch):
-    """Whatever batch is looked at, and fewer with rematerialisation."""
+    """Whatever batch is looked at, and fewer with gradient checkpointing."""
     config = micro.get_config()
     found = []
-    for batches, rematerialise in (((2, 4), False), ((3, 8), False), ((2, 4), True)):
+    for batches, gradient_checkpointing in (((2, 4), False), ((3, 8), False), ((2, 4), True)):
         monkeypatch.setattr("hares_tf.pretrain.dry_run._TRACED_CLIPS", batches)
-        config.model.rematerialise = rematerialise
+        config.model.gradient_checkpointing = gradient_checkpointing
         found.append(said("activations NUMBER MiB", dry_run(config, clips, STRATEGY)))
     assert found[0] == pytest.approx(found[1], rel=0.02)
     assert found[2] < 0.7 * found[0]
@@ -67,12 +67,12 @@ def test_chunks_save_activations_and_cost_a_forward_pass(clips, plain):
     config = micro.get_config()
     config.chunk = 2
     chunked = dry_run(config, clips, STRATEGY)
-    assert any("in chunks of 2 views" in line for line in chunked)
+    assert any("in chunks of 2 crops" in line for line in chunked)
     operations = [said("replica: NUMBER GFLOP", lines) for lines in (plain, chunked)]
     assert operations[1] / operations[0] == pytest.approx(4 / 3, rel=0.02)
-    # One clip's two views at a time instead of eight clips', whose spectrograms stay.
+    # The two crops of one clip at a time instead of eight clips', whose spectrograms stay.
     memory = [said("roughly NUMBER GiB", lines) for lines in (plain, chunked)]
-    state, activations = said("moments NUMBER GiB", plain), said("activations NUMBER MiB", plain)
+    state, activations = said("optimizer NUMBER GiB", plain), said("activations NUMBER MiB", plain)
     assert memory[0] - memory[1] == pytest.approx(7 * activations / 1024, rel=0.15)
     assert memory[1] - state == pytest.approx(memory[0] - state - 7 * activations / 1024, abs=2e-4)
 

@@ -1,12 +1,13 @@
-"""The learning rate against its closed form, and the optimiser."""
+"""The learning rate against its closed form, and the optimizer."""
 
 import keras
 import micro
 import numpy as np
 import pytest
 
-from hares_tf.pretrain import load_config
-from hares_tf.pretrain.learner import Adam, create_learner, learning_rate_schedule
+from hares_tf.pretrain import PretrainError, load_config
+from hares_tf.pretrain.learner import create_learner
+from hares_tf.pretrain.optimizer import create_optimizer, learning_rate_schedule
 
 
 @pytest.mark.parametrize("name", ["slowfast_nfnet_f0_simclr", "slowfast_nfnet_f0_classification"])
@@ -31,20 +32,55 @@ def test_paper_settings():
     assert (supervised.batch, supervised.steps) == (1024, 100_000)
     assert simclr.objective.to_dict() == {
         "name": "simclr", "temperature": 0.1, "hidden": 4096, "layers": 3, "size": 128,
+        "mixing": "log_mel",
     }  # fmt: skip
     for config in (simclr, supervised):
         assert config.model.name == "slowfast_nfnet_f0"
         assert config.crops.to_dict() == {"seconds": 3.0, "fraction": 1.0, "pad": "zeros"}
-        assert config.mixing == "log_mel" and config.chunk == 0
+        assert config.objective.mixing == "log_mel" and config.chunk == 0
 
 
-def test_adam_equals_kerass_on_one_device():
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"name": "adam", "epsilon": 1e-8}, keras.optimizers.Adam(0.1, epsilon=1e-8)),
+        ({"name": "sgd", "momentum": 0.9}, keras.optimizers.SGD(0.1, momentum=0.9)),
+        ({"name": "adamw", "weight_decay": 0.1}, keras.optimizers.AdamW(0.1, weight_decay=0.1)),
+    ],
+)
+def test_optimizers_equal_those_of_keras_on_one_device(settings, expected):
+    config = micro.get_config()
+    config.optimizer = settings
+    config.update({"learning_rate": 0.1, "warmup_steps": 0, "decay": "constant"})
     gradient = np.array([0.5, -2.0], np.float32)
-    ours, kerass = keras.Variable([1.0, 2.0]), keras.Variable([1.0, 2.0])
-    for variable, optimizer in ((ours, Adam(0.1)), (kerass, keras.optimizers.Adam(0.1))):
+    values = []
+    for optimizer in (create_optimizer(config), expected):
+        variable = keras.Variable([1.0, 2.0])
         for scale in (1.0, 3.0):
             optimizer.apply([keras.ops.convert_to_tensor(gradient * scale)], [variable])
-    np.testing.assert_array_equal(ours, kerass)
+        values.append(np.asarray(variable))
+    np.testing.assert_array_equal(*values)
+
+
+def test_a_constant_rate_follows_the_warm_up():
+    config = micro.get_config()
+    config.update({"learning_rate": 0.5, "warmup_steps": 4, "steps": 100, "decay": "constant"})
+    rates = [float(learning_rate_schedule(config)(step)) for step in (0, 1, 4, 50, 99)]
+    np.testing.assert_allclose(rates, [0.0, 0.125, 0.5, 0.5, 0.5])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"name": "adan"}, "did you mean adam"),
+        ({"name": "adam", "momentum": 1}, "no such argument"),
+    ],
+)
+def test_unknown_optimizers_and_arguments(settings, words):
+    config = micro.get_config()
+    config.optimizer = settings
+    with pytest.raises(PretrainError, match=words):
+        create_optimizer(config)
 
 
 def test_same_seed_same_weights():

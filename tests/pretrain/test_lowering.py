@@ -8,20 +8,23 @@ import pytest
 import tensorflow as tf
 
 from hares_tf.audio import LogMel
+from hares_tf.models.draws import KeepMask
 from hares_tf.models.waveform_encoder import WaveformEncoder
 from hares_tf.objectives import create_objective
 from hares_tf.pretrain.errors import PretrainError
-from hares_tf.pretrain.learner import Adam, Learner, learning_rate_schedule
+from hares_tf.pretrain.gradient_caching import standardized_convolutions
+from hares_tf.pretrain.learner import Learner
 from hares_tf.pretrain.lowering import lower, obstacles, step_stablehlo
+from hares_tf.pretrain.optimizer import create_optimizer
 
 REPLICAS, CLIPS = 8, 4
 EIGHT = "dense<[[0, 1, 2, 3, 4, 5, 6, 7]]>"
 
 
 class Network(keras.layers.Layer):
-    """The least that the step calls a network; it lowers in a second."""
+    """The smallest network that a step takes; it lowers in a second."""
 
-    residual_drop_rates = (0.25, 0.5)
+    training_draws = {"residual_masks": KeepMask((0.25, 0.5))}  # noqa: RUF012
 
     def __init__(self):
         super().__init__()
@@ -47,8 +50,8 @@ def small_learner(config):
     encoder.build((None, 1600))
     head = objective.create_head(5)
     head.build((None, 6))
-    optimizer = Adam(learning_rate_schedule(config))
-    learner = Learner(encoder, head, objective, optimizer, config.mixing)
+    optimizer = create_optimizer(config)
+    learner = Learner(encoder, head, objective, optimizer)
     optimizer.build(learner.trainable_variables)
     return learner
 
@@ -67,8 +70,8 @@ def check_step(text, config, learner):
     """What every program of a step has."""
     assert obstacles(text) == []
     names = operations(text)
-    views = learner.objective.views
-    assert f"tensor<{CLIPS}x{views}x1600xi16>" in signature(text)
+    crops = learner.objective.crops
+    assert f"tensor<{CLIPS}x{crops}x1600xi16>" in signature(text)
     # On the device: the spectrogram, the draws, the partners' order, the core's own number.
     assert {"fft", "log_plus_one", "rng_bit_generator", "sort", "gather", "replica_id"} <= set(
         names
@@ -94,16 +97,16 @@ def test_the_step_of_both_objectives_lowers(objective, chunk):
     check_step(step_stablehlo(learner, config, CLIPS, REPLICAS), config, learner)
 
 
-def real_step(objective="simclr", chunk=0, rematerialise=False):
+def real_step(objective="simclr", chunk=0, gradient_checkpointing=False):
     """The step of a Slowfast NFNet in half precision."""
     config = micro.get_config() if objective == "simclr" else micro.classification()
-    config.model.rematerialise = rematerialise
+    config.model.gradient_checkpointing = gradient_checkpointing
     config.update({"precision": "mixed_bfloat16", "chunk": chunk})
     learner = micro.awake_learner(config, 5)
     text = step_stablehlo(learner, config, CLIPS, REPLICAS)
     check_step(text, config, learner)
     # Without a barrier XLA takes the second computation for the first and drops it.
-    assert ("optimization_barrier" in operations(text)) == rematerialise
+    assert ("optimization_barrier" in operations(text)) == gradient_checkpointing
     return text, learner
 
 
@@ -119,19 +122,19 @@ def test_the_step_of_the_network_lowers_in_half_precision_with_native_groups():
 
 
 @pytest.mark.slow
-def test_kernels_standardised_once_for_all_chunks_lower():
+def test_kernels_standardized_once_for_all_chunks_lower():
     """Before the loops over the chunks, not in them."""
     text, learner = real_step(chunk=2)
     before, _, _ = text.partition("stablehlo.while")
     roots = [line for line in before.splitlines() if "stablehlo.rsqrt" in line]
-    assert len(roots) >= len(learner.standardised_convolutions) > 10
+    assert len(roots) >= len(standardized_convolutions(learner)) > 10
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("chunk", (0, 2))
 @pytest.mark.parametrize("objective", ("simclr", "classification"))
-def test_the_rematerialised_step_of_the_network_lowers(objective, chunk):
-    real_step(objective, chunk, rematerialise=True)
+def test_the_step_with_gradient_checkpointing_of_the_network_lowers(objective, chunk):
+    real_step(objective, chunk, gradient_checkpointing=True)
 
 
 def test_one_core_needs_no_sums():

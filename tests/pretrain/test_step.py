@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from hares_tf.pretrain.draws import draw
+from hares_tf.models.draws import KeepMask
+from hares_tf.objectives import beta_5_2
+from hares_tf.pretrain.draws import StepDraws, draw
 from hares_tf.pretrain.step import apply_step, gradients_of, training_step
 
 
@@ -31,7 +33,12 @@ def cases(precision="float32"):
         learner = micro.awake_learner(config, classes)
         batch = make_batch(views=views, classes=classes)
         # High rates, so that the masks of so few examples are not all 1.
-        draws = draw(0, 0, 0, views=views, batch=4, drop_rates=[0.4] * len(learner.drop_rates))
+        (rates,) = (spec.rates for spec in learner.encoder.training_draws.values())
+        masks = {"residual_masks": KeepMask((0.4,) * len(rates))}
+        draws = StepDraws(
+            draw(learner.objective.draws(), 0, 0, 0, examples=4),
+            (draw(masks, 0, 0, 0, examples=4 * views),),
+        )
         yield learner, batch, draws
 
 
@@ -45,7 +52,7 @@ def gradients(learner, batch, draws, chunk=0):
 def largest_deviation(values, expected):
     """Relative to the largest entry of each gradient.
 
-    A gradient of which standardisation leaves nothing but rounding is measured by the others.
+    A gradient of which standardization leaves nothing but rounding is measured by the others.
     """
     floor = 1e-2 * max(np.abs(b).max() for b in expected)
     return max(
@@ -94,17 +101,22 @@ def test_residual_masks_take_part_and_are_never_rescaled():
     """With its branches dropped an example's outputs are those of a network whose gains are 0."""
     learner = next(iter(cases()))[0]
     network = learner.encoder.network
-    rows = len(network.residual_drop_rates)
+    rows = len(network.residual_mask_rows)
     spectrogram = tf.random.stateless_normal([2, 10, 80, 1], [0, 0])
+
+    def embed(masks):
+        draws = {"residual_masks": masks}
+        return learner.encoder.embed(spectrogram, training=True, draws=draws).numpy()
+
     masks = np.ones((rows, 2), np.float32)
     masks[:, 1] = 0.0
-    kept, dropped = learner.embeddings(spectrogram, masks).numpy()
-    all_kept = learner.embeddings(spectrogram, np.ones_like(masks)).numpy()
+    kept, dropped = embed(masks)
+    all_kept = embed(np.ones_like(masks))
     np.testing.assert_allclose(kept, all_kept[0], rtol=1e-5, atol=1e-6)
     for path in (network.slow, network.fast):
         for index in path.dropped_blocks:
             path.blocks[index].skip_gain.assign(0.0)
-    silent = learner.embeddings(spectrogram, np.ones_like(masks)).numpy()
+    silent = embed(np.ones_like(masks))
     np.testing.assert_allclose(dropped, silent[1], rtol=1e-5, atol=1e-6)
     assert np.abs(all_kept[1] - silent[1]).max() > 1e-3
 
@@ -115,8 +127,9 @@ def test_labels_are_mixed_like_the_examples():
     for variable in learner.trainable_variables:
         variable.assign(np.zeros(variable.shape))
     values, _ = gradients(learner, batch, draws)
-    labels, ratios = batch["labels"].numpy(), draws.ratios.numpy()[0][:, None]
-    soft = ratios * labels + (1 - ratios) * labels[draws.partners.numpy()[0]]
+    labels = batch["labels"].numpy()
+    ratios = beta_5_2(draws.objective["ratios"]).numpy()[0][:, None]
+    soft = ratios * labels + (1 - ratios) * labels[draws.objective["partners"].numpy()[0]]
     # d/db of the mean over classes and clips of the cross-entropy at b = 0.
     np.testing.assert_allclose(values[-1], (0.5 - soft).sum(axis=0) / 4 / 5, rtol=1e-5)
 

@@ -55,7 +55,7 @@ def finished(clips, tmp_path_factory):
     """A run to its end, probed every four steps."""
     workdir = tmp_path_factory.mktemp("runs") / "whole"
     config = micro.get_config()
-    config.update({"keep": 2, "projector_clips": 5})
+    config.keep = 2
     config.probe.every = 4
     assert pretrain(config, clips, workdir, probe=Examiner()) == 0
     return workdir
@@ -90,15 +90,6 @@ def test_the_best_checkpoint_stays(finished):
     assert best == {"step": 4, "by": "probe/mean fast", "value": 46.0}
     probes = [line for line in read_metrics(finished) if "probe/mean" in line]
     assert [(line["step"], line["probe/task"]) for line in probes] == [(4, 46), (8, 42), (12, 38)]
-
-
-def test_projector_embeddings(finished):
-    folder = finished / "tensorboard"
-    assert (folder / "projector_config.pbtxt").read_text().count("tensor_name") == 2
-    table = np.loadtxt(folder / "step-00000012.tsv", delimiter="\t")
-    assert table.shape == (5, 24) and np.isfinite(table).all()
-    assert (table != np.loadtxt(folder / "step-00000008.tsv", delimiter="\t")).any()
-    assert len((folder / "labels.tsv").read_text().splitlines()) == 5
 
 
 def test_a_finished_run_has_nothing_left_to_do(finished, clips):
@@ -167,11 +158,10 @@ def test_a_killed_run_ends_with_the_same_bits(killed, clips, tmp_path):
 
 @pytest.mark.slow
 def test_kills_at_any_moment_change_nothing(clips, tmp_path):
-    """Saves, log lines and projector embeddings after every step: kills fall into them."""
+    """Saves and log lines after every step: kills fall into them."""
     settings = (
         "--exact_resume",
         *(f"--config.{name}" for name in ("steps=40", "steps_per_call=1", "checkpoint_every=1")),
-        "--config.projector_clips=5",
     )
     random = np.random.default_rng(0)
     often, whole = tmp_path / "often", tmp_path / "whole"
@@ -372,7 +362,7 @@ def test_harmless_settings_may_change(finished, clips):
 def test_batch_and_chunk_must_fit(clips, tmp_path):
     config = micro.get_config()
     config.chunk = 5
-    with pytest.raises(PretrainError, match="chunk=5 does not divide the 16 views"):
+    with pytest.raises(PretrainError, match="chunk=5 does not divide the 16 crops"):
         pretrain(config, clips, tmp_path)
     config.update({"chunk": 0, "batch": 64})
     with pytest.raises(DataError, match="24"):

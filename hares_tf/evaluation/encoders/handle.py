@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hares_tf.audio.normalization import normalized
 from hares_tf.evaluation.encoders.encoder import Encoder, tiles
 from hares_tf.evaluation.encoders.interface import Interface, from_card, preset_for
 from hares_tf.evaluation.encoders.runtime import DEFAULT, OPENVINO, Runtime, in_openvino
@@ -143,12 +144,3 @@ def _function_encoder(
     return Encoder(embed, stated.sample_rate, interface)
 
 
-def normalized(waveforms: np.ndarray, kind: str | None) -> np.ndarray:
-    """Returns each waveform of `[batch, samples]` as `Interface.normalize` says."""
-    if kind == "standard":
-        deviation = np.maximum(waveforms.std(axis=1, keepdims=True), 1e-7)
-        return (waveforms - waveforms.mean(axis=1, keepdims=True)) / deviation
-    if kind == "peak_quarter":
-        peak = np.maximum(np.abs(waveforms).max(axis=1, keepdims=True), 1e-7)
-        return 0.25 * waveforms / peak
-    return waveforms

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from hares_tf.audio.normalization import normalized
 from hares_tf.evaluation.encoders.interface import Interface
 from hares_tf.evaluation.errors import EvaluationError
 
@@ -260,7 +261,8 @@ def _embedder(
 
     @tf.function
     def embed(batch):
-        pieces = normalised(fitted(batch, interface.window_samples), interface.normalize)
+        pieces = fitted(batch, interface.window_samples)
+        pieces = normalized(pieces, interface.normalize, tf.experimental.numpy)
         if one_by_one:
             embeddings = tf.map_fn(embedding, pieces, fn_output_signature=tf.float32)
         else:
@@ -284,17 +286,6 @@ def fitted(batch, length: int | None):
     samples = tf.shape(batch)[1]
     tiles = tf.maximum(1, -(-samples // length))
     return tf.reshape(tf.pad(batch, [[0, 0], [0, tiles * length - samples]]), [-1, length])
-
-
-def normalised(waveforms, kind: str):
-    """Waveforms as `interface.Interface.normalize` says."""
-    if kind == "standard":
-        mean, variance = tf.nn.moments(waveforms, axes=[1], keepdims=True)
-        return (waveforms - mean) * tf.math.rsqrt(variance + 1e-7)
-    if kind == "peak_quarter":
-        peak = tf.reduce_max(tf.abs(waveforms), axis=1, keepdims=True)
-        return 0.25 * tf.math.divide_no_nan(waveforms, peak)
-    return waveforms
 
 
 def _last_line(error: Exception) -> str:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from absl import flags
 
 from hares_tf.evaluation.encoders.encoder import Encoder
 from hares_tf.evaluation.errors import EvaluationError
@@ -113,28 +112,3 @@ def in_openvino(encoder: Encoder, precision: str) -> Encoder:
         "deviation_from_tensorflow": float(f"{deviation:.2g}"),
     }
     return replace(encoder, function=function, interface=interface, graph=None)
-
-
-def define_flags(values: flags.FlagValues) -> None:
-    """Adds the flags of a command that embeds."""
-    flags.DEFINE_enum(
-        "runtime",
-        TENSORFLOW,
-        [TENSORFLOW, OPENVINO],
-        "What computes the embeddings. openvino (pip install hares-tf[openvino]) is faster on a "
-        "CPU; what it cannot take over is computed by TensorFlow, which is said.",
-        flag_values=values,
-    )
-    flags.DEFINE_enum(
-        "runtime_precision",
-        FLOAT32,
-        [FLOAT32, BFLOAT16],
-        "--runtime=openvino: float32, or bfloat16, which is fast where the processor has it (AMX, "
-        "AVX512_BF16) and rounds to 8 bits.",
-        flag_values=values,
-    )
-
-
-def read_flags(values: flags.FlagValues) -> Runtime:
-    """What the flags say."""
-    return Runtime(values.runtime, values.runtime_precision)

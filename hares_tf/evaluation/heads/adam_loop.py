@@ -7,7 +7,7 @@ import numpy as np
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.heads.sampling import ALIGNMENT
 from hares_tf.evaluation.tasks.labels import Labels
-from hares_tf.utils.quiet import quiet_import
+from hares_tf.utils.tensorflow import import_tensorflow
 
 # Kingma and Ba, "Adam", section 2; also the defaults of optax.
 BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
@@ -113,8 +113,7 @@ class AdamLoop:
     """
 
     def __init__(self, labels: Labels, dim: int, config: AdamConfig):
-        with quiet_import():
-            import tensorflow as tf
+        tf = import_tensorflow()
 
         self._labels, self._config, self._heads = labels, config, len(config.seeds)
         self._first = ("hidden_weights", "hidden_bias") if config.hidden else ("weights", "bias")

@@ -84,6 +84,7 @@ def encoded(recording: Recording) -> bytes:
     if recording.path.endswith(".mp3"):
         soundfile.write(file, waveform, rate, format="MP3")
     else:
+        # Not `audio.pcm16`: every byte of the suite belongs to its version.
         integers = np.round(32767 * np.clip(waveform, -1, 1)).astype(np.int16)
         soundfile.write(file, integers, rate, format="WAV", subtype="PCM_16")
     return file.getvalue()

@@ -31,7 +31,7 @@ from hares_tf.recordings.tfds_records import (
     varint,
 )
 from hares_tf.utils.files import atomic_file, cache_dir
-from hares_tf.utils.quiet import quiet_import
+from hares_tf.utils.tensorflow import import_tensorflow
 
 _INDEX_VERSION = 1
 _PARTS = {"train": "train", "valid": "validation", "validation": "validation", "test": "test"}
@@ -181,11 +181,10 @@ def _make_index(folder: Path, builder: Builder) -> dict:
         [file number, record, offset, size, integers, id, *class numbers]; see `TfdsSound`.
     """
     try:
-        with quiet_import():
-            import tensorflow_datasets
+        import_tensorflow()  # before tensorflow_datasets does
+        import tensorflow_datasets
 
-            # It imports TensorFlow when it first needs it.
-            info = tensorflow_datasets.builder_from_directory(folder).info
+        info = tensorflow_datasets.builder_from_directory(folder).info
         audio = info.features["audio"]
         names = {label: _feature(info.features, label).names for label in builder.labels}
         shards = {

@@ -11,7 +11,7 @@ import io
 import os
 import sys
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 # Makes sure that the module needs no Keras: any import of it fails from here on.
@@ -40,41 +40,59 @@ def check(directory: Path, cases_file: Path) -> list[str]:
     """
     import tensorflow as tf
 
+    # As in the process that wrote the cases: GPUs would multiply in TF32.
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     done = [f"{count} graph operations, all plain TensorFlow" for count in [_check_ops(directory)]]
     loaded = tf.saved_model.load(str(directory))
     with np.load(cases_file, allow_pickle=False) as cases:
         # As anybody would call it; this graph of its own stays the one for this shape.
         loaded(tf.constant(cases["waveform/2x16000"]))
         _trace_for_all_sizes(loaded)
-        serving = "flavour" in cases.files and cases["flavour"] == "serving"
+        serving = "flavor" in cases and cases["flavor"] == "serving"
         done.append(_check_frozen(loaded, cases) if serving else _check_variables(loaded, cases))
         done.append(_check_outputs(loaded, cases, "fresh"))
         done.append(_check_signatures(loaded, cases))
-        if "classes" in cases.files:
+        if "classes" in cases:
             done.append(_check_classes(loaded, cases, trains=not serving))
         if serving:
             return done
-        gains = [v for v in loaded.trainable_variables if _is_skip_gain(v)]
-        if gains:
-            for gain in gains:
-                gain.assign(tf.ones_like(gain))
+        awake = [name for name in cases if name.startswith("awake_variable/")]
+        for name in awake:
+            loaded.trainable_variables[int(name.partition("/")[2])].assign(cases[name])
+        if awake:
             done.append(_check_outputs(loaded, cases, "awake"))
-        done.append(_check_training(loaded, cases, stochastic=bool(gains)))
+        done.append(_check_training(loaded, cases, stochastic=bool(cases["is_stochastic"])))
     return done
 
 
+def check_classifier(directory: Path, cases: Mapping[str, np.ndarray]) -> list[str]:
+    """Checks what every classifier promises, whoever made its encoder; gives one line for each.
+
+    Runs in this process. Variables, outputs and classes are checked; signatures and operations are
+    those of the encoder's source, which need not be one of hares_tf. Training is not tried: it
+    costs a minute for large encoders, and the head is one dense layer.
+
+    Raises:
+        ConformanceError: the first promise that is not kept.
+    """
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(directory))
+    return [
+        _check_variables(loaded, cases),
+        _check_outputs(loaded, cases, "fresh"),
+        _check_class_map(loaded, cases),
+    ]
+
+
 def _trace_for_all_sizes(loaded) -> None:
-    """TensorFlow would trace a restored function, and optimise it, once for each shape below."""
+    """Traces once for all shapes; TensorFlow would trace a restored function for each shape."""
     import tensorflow as tf
 
     for function in (loaded.__call__, getattr(loaded, "logits", None)):
         for training in (False, True) if function is not None else ():
             for shape in ([None, None], [None]):
                 function.get_concrete_function(tf.TensorSpec(shape, tf.float32), training=training)
-
-
-def _is_skip_gain(variable) -> bool:
-    return variable.name.split(":")[0].rsplit("/", 1)[-1] == "skip_gain"
 
 
 def _check_ops(directory: Path) -> int:
@@ -118,16 +136,16 @@ def _check_variables(loaded, cases) -> str:
 
 
 def _check_frozen(loaded, cases) -> str:
-    """The serving flavour offers nothing to train, and the training argument changes nothing."""
+    """The serving flavor offers nothing to train, and the training argument changes nothing."""
     import tensorflow as tf
 
     offered = [*loaded.trainable_variables, *loaded.regularization_losses]
     if offered or hasattr(loaded, "train_fn"):
-        raise ConformanceError("the serving flavour offers something to train")
+        raise ConformanceError("the serving flavor offers something to train")
     waveform = tf.constant(cases["waveform/training"])
     outputs = [loaded(waveform, training=training).numpy() for training in (False, True, False)]
     if not all(np.array_equal(outputs[0], output) for output in outputs):
-        raise ConformanceError("two calls of the serving flavour differ on one waveform")
+        raise ConformanceError("two calls of the serving flavor differ on one waveform")
     return f"{len(loaded.variables)} variables, none of which can be trained"
 
 
@@ -158,7 +176,7 @@ def _check_signatures(loaded, cases) -> str:
     compare("wav_bytes", found[:1], loaded(np.float32(samples[:1] / 32_768)))
     compare("wav_bytes", found[1:], loaded(np.float32(samples[1:, :short] / 32_768)))
 
-    for name in cases.files:
+    for name in cases:
         kind, _, case = name.partition("/")
         if kind == "frames":
             found = signatures["frames"](waveform=tf.constant(cases[f"waveform/{case}"]))
@@ -186,7 +204,7 @@ def _check_outputs(loaded, cases, state: str) -> str:
 
     tolerance = _tolerance(cases)
     worst, count = 0.0, 0
-    for name in cases.files:
+    for name in cases:
         kind, _, case = name.partition("/")
         entry, output, function = {
             state: ("__call__", "embedding", loaded),
@@ -213,27 +231,33 @@ def _check_outputs(loaded, cases, state: str) -> str:
     return f"{count} outputs equal the in-memory model ({state} weights, worst {worst:.1e})"
 
 
-def _check_classes(loaded, cases, trains: bool) -> str:
-    """The class map names every logit, in order, and if the module `trains`, the head does."""
-    import tensorflow as tf
-
+def _check_class_map(loaded, cases) -> str:
+    """The class map names every logit, in order."""
     wanted = cases["classes"].tolist()
     with open(loaded.class_map.asset_path.numpy(), encoding="utf-8", newline="") as file:
         found = [(row["index"], row["display_name"]) for row in csv.DictReader(file)]
     if found != [(str(index), name) for index, name in enumerate(wanted)]:
         raise ConformanceError(f"the class map does not list the {len(wanted)} classes in order")
+    return f"{len(wanted)} classes, named in order"
+
+
+def _check_classes(loaded, cases, trains: bool) -> str:
+    """The class map names every logit, in order, and if the module `trains`, the head does."""
+    import tensorflow as tf
+
+    named, count = _check_class_map(loaded, cases), len(cases["classes"])
     head = list(loaded.head_variables) if trains else []
     with tf.GradientTape() as tape:
         logits = loaded.logits(tf.constant(cases["waveform/training"]), training=True)
         loss = tf.reduce_mean(logits**2)
     gradients = tape.gradient(loss, head)
-    if logits.shape[-1] != len(wanted) or any(gradient is None for gradient in gradients):
-        raise ConformanceError(f"the head does not give {len(wanted)} trainable logits")
-    return f"{len(wanted)} classes, named in order" + (", with a trainable head" if trains else "")
+    if logits.shape[-1] != count or any(gradient is None for gradient in gradients):
+        raise ConformanceError(f"the head does not give {count} trainable logits")
+    return named + (", with a trainable head" if trains else "")
 
 
 def _tolerance(cases) -> float:
-    precision = str(cases["precision"]) if "precision" in cases.files else "float32"
+    precision = str(cases["precision"]) if "precision" in cases else "float32"
     return TOLERANCES[precision]
 
 
@@ -252,10 +276,10 @@ def _check_training(loaded, cases, stochastic: bool) -> str:
     if not np.array_equal(*inference):
         raise ConformanceError("two inference calls on one waveform differ")
     draws = [loaded(waveform, training=True).numpy() for _ in range(8)]
-    # Few blocks are seldom dropped: all draws so far may be of the whole network.
+    # A small network drops few blocks: all calls so far may have kept the whole network.
     while stochastic and all(np.array_equal(draws[0], draw) for draw in draws):
         if len(draws) == _MOST_DRAWS:
-            raise ConformanceError("training=True draws no stochastic depth")
+            raise ConformanceError("training=True does not differ from one call to the next")
         draws.append(loaded(waveform, training=True).numpy())
     if not all(np.isfinite(draw).all() for draw in draws):
         raise ConformanceError("training=True gives NaN or infinite embeddings")

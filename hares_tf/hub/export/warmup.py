@@ -1,6 +1,6 @@
 """Warm-up requests: what TensorFlow Serving answers to itself before it offers a new version.
 
-The first request to a graph is slow, because the graph is optimised and memory allocated. A server
+The first request to a graph is slow, because the graph is optimized and memory allocated. A server
 reads `assets.extra/tf_serving_warmup_requests`, a TFRecord file of `PredictionLog` messages, and
 replays them. The messages are those of tensorflow-serving-api, whose few fields that are needed are
 written here by hand: exporting a module should not need the package, which is pinned to one
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hares_tf.audio.pcm16 import to_int16
 from hares_tf.hub import saved_model
 from hares_tf.hub.errors import HubError
 
@@ -42,7 +43,7 @@ def write_warmup(directory: Path, model_name: str, sample_rate: int) -> list[str
         The names of the signatures.
 
     Raises:
-        HubError: a signature has an input that is no waveform, length or file.
+        HubError: a signature has an input that is neither a waveform, a length nor a file.
     """
     import tensorflow as tf
 
@@ -79,8 +80,8 @@ def example_inputs(name: str, signature, sample_rate: int) -> dict[str, np.ndarr
             found[key] = np.array([_wav(waveform[0], sample_rate)], object)
         else:
             raise HubError(
-                f"the signature {name} takes {key}, {dtype.name} of rank {rank}; warm-up requests "
-                "are made of waveforms, lengths and WAV files only"
+                f"The signature {name} takes {key}, {dtype.name} of rank {rank}; warm-up requests "
+                "are made of waveforms, lengths and WAV files only."
             )
     return found
 
@@ -102,12 +103,12 @@ def _wav(waveform: np.ndarray, sample_rate: int) -> bytes:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(sample_rate)
-        file.writeframes((waveform * 32767).astype("<i2").tobytes())
+        file.writeframes(to_int16(waveform).tobytes())
     return contents.getvalue()
 
 
 def _prediction_log(model_name: str, signature_name: str, inputs: dict[str, np.ndarray]) -> bytes:
-    """A serialised `PredictionLog` that holds one `PredictRequest`."""
+    """A serialized `PredictionLog` that holds one `PredictRequest`."""
     import tensorflow as tf
 
     spec = _field(_MODEL_NAME, model_name.encode()) + _field(

@@ -256,4 +256,4 @@ class TestReplacedFolder:
             self._replace(folder)
         kept, old = sorted(folder.parent.rglob("*"))
         assert old == kept / "old"
-        assert kept == folder or caught.value.strerror.endswith(f"what was there is now {kept}")
+        assert kept == folder or caught.value.strerror.endswith(f"the old folder is now {kept}")

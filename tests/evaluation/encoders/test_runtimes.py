@@ -123,7 +123,7 @@ def test_tensorflow_computes_what_openvino_cannot(
 
     monkeypatch.setattr(openvino_runtime, "convert", convert)
     flags = [f"--tasks={task}", f"--output={tmp_path / 'results'}", f"--store={tmp_path / 'store'}"]
-    flags += [f"--handle={two_layers}", "--runtime=openvino", "--protocol=smoke", "--json_progress"]
+    flags += [f"--handle={two_layers}", "--runtime=openvino", "--protocol=smoke", "--progress=json"]
     assert command.main(flags) == 0
     said = capsys.readouterr().err
     assert said.count("TensorFlow computes instead") == 1

@@ -167,11 +167,11 @@ def test_trap_grouped_convolutions_train_without_onednn():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flavour", ["reusable", "serving"])
-def test_modules_run_without_onednn(tmp_path, flavour):
+@pytest.mark.parametrize("flavor", ["reusable", "serving"])
+def test_modules_run_without_onednn(tmp_path, flavor):
     """TensorFlow leaves it off on some processors; an export checks itself. Others are with it."""
     program = "import micro, sys; from hares_tf.commands.export import main; sys.exit(main())"
-    flags = [f"--model={micro.NAME}", "--random_weights", f"--flavor={flavour}"]
+    flags = [f"--model={micro.NAME}", "--random_weights", f"--flavor={flavor}"]
     paths = [str(Path(micro.__file__).parents[n]) for n in (1, 0)]
     done = subprocess.run(
         [sys.executable, "-c", program, *flags, f"--output={tmp_path / 'module'}"],
@@ -187,7 +187,7 @@ def test_modules_run_without_onednn(tmp_path, flavour):
     assert "equal the in-memory model" in done.stdout + done.stderr
 
 
-def test_regularisation_losses_are_saved(tmp_path):
+def test_regularization_losses_are_saved(tmp_path):
     model = create_model(micro.NAME)
     kernel = model.network.trainable_variables[0]
     kernel.regularizer = keras.regularizers.L2(0.5)
@@ -221,7 +221,7 @@ class TestConformance:
 
     def test_silent_branches_fail_the_stochastic_promise(self, tiny_module, cases):
         loaded = load(tiny_module)
-        with pytest.raises(conformance.ConformanceError, match="no stochastic depth"):
+        with pytest.raises(conformance.ConformanceError, match="does not differ from one call"):
             self._check(loaded, cases, conformance._check_training, True)
 
     def test_missing_variables_fail(self, statistics_module, cases):
@@ -293,8 +293,8 @@ def test_weights_that_do_not_fit_are_a_sentence(tmp_path, capsys):
     other = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
     other.save_weights(tmp_path / "other.weights.h5")
     for name, word in {
-        "broken.weights.h5": "no weights",
-        "other.weights.h5": "no weights",
+        "broken.weights.h5": "does not hold the weights of",
+        "other.weights.h5": "does not hold the weights of",
         "weights.bin": ".weights.h5",
     }.items():
         arguments = ["--model=slowfast_nfnet_tiny", f"--output={tmp_path}/m"]
@@ -307,7 +307,7 @@ def test_weights_that_do_not_fit_are_a_sentence(tmp_path, capsys):
     ("arguments", "word"),
     [
         (["--model=slowfast_nfnet_tiny"], "has parameters"),
-        (["--model=log_mel_statistics", "--random_weights"], "takes no --random_weights"),
+        (["--model=log_mel_statistics", "--random_weights"], "leave --random_weights out"),
     ],
 )
 def test_weights_flags_follow_the_model(arguments, word, tmp_path, capsys):
@@ -322,7 +322,7 @@ def test_an_archive_of_what_is_exported(tmp_path, monkeypatch, capsys):
     for wrong, word in (
         ([*flags, f"--archive={tmp_path / 'm.zip'}"], "end in .tar.gz"),
         ([*flags, f"--archive={tmp_path / 'm' / 'm.tar.gz'}"], "inside the module"),
-        ([flags[0], f"--serving_root={tmp_path}", f"--archive={archive}"], "goes with --output"),
+        ([flags[0], f"--serving_root={tmp_path}", f"--archive={archive}"], "exclude each other"),
     ):
         assert command.main(wrong) == 2
         assert word in capsys.readouterr().err and not list(tmp_path.iterdir())

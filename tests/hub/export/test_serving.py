@@ -139,7 +139,7 @@ class TestServingRoot:
     def test_a_kill_leaves_no_version(self, tmp_path):
         program = (
             "import os, signal, sys\n"
-            "from hares_tf.hub import serving_root\n"
+            "from hares_tf.hub.export import serving_root\n"
             "def export(folder):\n"
             "    folder.mkdir()\n"
             "    (folder / 'saved_model.pb').write_text('half')\n"
@@ -172,7 +172,7 @@ class TestServingRoot:
         ("arguments", "word"),
         [
             (["--output=o", "--serving_root=m"], "exclude"),
-            (["--serving_root=m", "--overwrite"], "new version"),
+            (["--serving_root=m", "--overwrite"], "exclude"),
             (["--serving_root=module"], "itself a module"),
             (["--serving_root=file"], "is a file"),
         ],

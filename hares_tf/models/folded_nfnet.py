@@ -1,70 +1,46 @@
-"""The inference form of an encoder: the same function with everything constant computed before.
+"""The inference form of a Slowfast NFNet: everything that is constant is computed beforehand.
 
-Kernels are standardised once, with gains and activation factors multiplied into them. A 1x1
-convolution is written as a matrix product, bias and activation in the textbook form: TensorFlow's
-graph optimiser recognises the three and runs them as one operation of oneDNN, which saves the
-passes over memory that an activation costs.
+Kernels are standardized once, with gains and activation factors multiplied into them. A 1x1
+convolution is written as a matrix product, bias and activation in the textbook form: the graph
+optimizer of TensorFlow recognizes the three and runs them as one operation of oneDNN, which saves
+the passes over memory that an activation costs.
 
-Weights are variables that nobody trains, not constants of the graph: each signature would hold its
-own copy of constants, and the first call of a large network would take many seconds.
+Weights are variables that are not trained, not constants of the graph: each signature would hold
+its own copy of constants, and the first call of a large network would take many seconds.
 """
-
-import contextlib
 
 import numpy as np
 import tensorflow as tf
 
-from hares_tf.hub.errors import HubError
 from hares_tf.layers import gelu_tanh
 from hares_tf.layers.nf_block import ALPHA
-from hares_tf.models import SlowFastNFNet
 from hares_tf.models.nfnet_variants import SLOW_TIME_STRIDE
-from hares_tf.models.slowfast_nfnet import frame_features, pooled_embedding
+from hares_tf.models.slowfast_nfnet import SlowFastNFNet, frame_features, pooled_embedding
 
 
-class FoldedEncoder:
-    """Waveform `[batch, samples]` -> what a built `WaveformEncoder` makes of it now.
-
-    Calling it gives `(embedding, frames)` as `WaveformEncoder.embedding_and_frames`, frames None
-    where the encoder has none. Networks other than the Slowfast NFNet are run as they are.
+class FoldedSlowFastNFNet:
+    """Spectrogram `[batch, time, freq, 1]` -> `(embedding, frames)` of a built `SlowFastNFNet`.
 
     Attributes:
-        variables: what it was folded into.
+        variables: the folded weights.
 
     Args:
-        model: the encoder; later changes of its weights are not seen.
-        precision: "float32" or "bfloat16": type of kernels and of what they are multiplied with.
-            Frontend, gates, sums and pooling are float32 in both.
-
-    Raises:
-        HubError: there is no bfloat16 form of this network.
+        network: the network; later changes of its weights have no effect.
+        precision: "float32" or "bfloat16": type of kernels and of the products with them. Gates,
+            sums and pooling are float32 in both.
     """
 
-    def __init__(self, model, precision: str = "float32"):
+    def __init__(self, network: SlowFastNFNet, precision: str = "float32"):
         self.variables: list[tf.Variable] = []
-        self._model = model
         self._type = tf.as_dtype(precision)
-        self._slowfast = isinstance(model.network, SlowFastNFNet)
-        if self._slowfast:
-            self._fold(model.network)
-        elif precision != "float32":
-            raise HubError(f"{model.name} has no {precision} form; leave --precision out")
-        else:
-            self.variables = [variable.value for variable in model.variables]
-
-    def __call__(self, waveform):
-        if self._slowfast:
-            maps = self._feature_maps(self._model.spectrogram(waveform))
-            return pooled_embedding(maps, "float32"), frame_features(maps, "float32")
-        if self._model.frame_hop is not None:
-            return self._model.embedding_and_frames(waveform, training=False)
-        return self._model(waveform, training=False), None
-
-    def _fold(self, network) -> None:
         self._slow, self._fast = (_Path(p, self._constant) for p in (network.slow, network.fast))
         self._fusions = [
             _convolution(fusion.conv, self._constant, activate=True) for fusion in network.fusions
         ]
+
+    def __call__(self, spectrogram):
+        maps = self._feature_maps(spectrogram)
+        return pooled_embedding(maps, "float32"), frame_features(maps, "float32")
 
     def _constant(self, name: str, value, dtype=None):
         """A new variable."""
@@ -174,46 +150,10 @@ def _pointwise(kernel, bias, activate: bool):
     def call(x):
         y = tf.reshape(tf.cast(x, kernel.dtype), [-1, inputs])
         y = tf.nn.bias_add(tf.matmul(y, tf.reshape(kernel, [inputs, outputs])), bias)
-        # The form of the activation that is recognised.
+        # The form of the activation that the graph optimizer recognizes.
         y = tf.nn.gelu(y, approximate=True) if activate else tf.cast(y, tf.float32)
         y = tf.reshape(y, tf.concat([tf.shape(x)[:3], [outputs]], axis=0))
         y.set_shape([*x.shape[:3], outputs])
         return y
 
     return call
-
-
-def deviation(model, precision: str, waveforms: list) -> float:
-    """How far the folded form is from `model` with all skip gains at 1.
-
-    Args:
-        model: the encoder; unchanged afterwards.
-        precision: of the folded form.
-        waveforms: `[batch, samples]` each.
-
-    Returns:
-        The largest difference of an embedding, relative to the largest value of that embedding.
-    """
-    worst = 0.0
-    with awake(model):
-        folded = FoldedEncoder(model, precision)
-        for waveform in waveforms:
-            wanted = np.asarray(model(waveform, training=False))
-            difference = np.abs(folded(tf.constant(waveform))[0].numpy() - wanted)
-            scale = np.abs(wanted).max(axis=-1, keepdims=True)
-            worst = max(worst, float((difference / scale).max()))
-    return worst
-
-
-@contextlib.contextmanager
-def awake(model):
-    """Within it all skip gains are 1: a freshly initialised network keeps its branches silent."""
-    gains = [v for v in model.trainable_variables if v.name == "skip_gain"]
-    before = [np.asarray(gain) for gain in gains]
-    try:
-        for gain in gains:
-            gain.assign(np.ones_like(np.asarray(gain)))
-        yield gains
-    finally:
-        for gain, value in zip(gains, before, strict=True):
-            gain.assign(value)
