@@ -10,6 +10,7 @@ from typing import Any
 from hares_tf.commands import flags
 from hares_tf.commands.declaration import SWITCH, Flag, NumberOr, UsageError
 from hares_tf.commands.program import Command
+from hares_tf.evaluation.suites import tasks_named
 from hares_tf.evaluation.tasks import checking
 from hares_tf.evaluation.tasks.declaration import Places
 from hares_tf.utils.files import DigestCache, cache_dir
@@ -74,7 +75,7 @@ def _run(values: Any) -> int:
     decode = None if values.decode == "all" else values.decode
     results = []
     with digests as cache:
-        for task in checking.tasks_named(values.tasks, values.data_dir):
+        for task in tasks_named(values.tasks, values.data_dir):
             results.append(checking.check_task(task, places, decode, cache, progress))
             if values.details:
                 print("\n".join(checking.details(results[-1])) + "\n")

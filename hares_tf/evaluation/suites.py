@@ -42,6 +42,26 @@ def resolve(names: Sequence[str], data_dir: str | os.PathLike | None = None) -> 
     return list(tasks.values())
 
 
+def tasks_named(names: Sequence[str], data_dir: str | None) -> list[Task]:
+    """Returns the tasks of some names, each once.
+
+    Args:
+        names: "hares" (the twelve), "variants" (the same data sets under other rules), ids of
+            tasks, and paths of task files.
+        data_dir: see `resolve`.
+
+    Raises:
+        EvaluationError: an unknown name.
+    """
+    suites = {"hares": list(HARES), "variants": [task_id for task_id in known_tasks() if task_id not in HARES]}
+    ids = dict.fromkeys(task for name in names for task in suites.get(name, [name]))
+    return [
+        task
+        for name in ids
+        for task in ([load_task(name)] if name in known_tasks() else resolve([name], data_dir))
+    ]
+
+
 def _tasks(name: str, data_dir: str | os.PathLike | None) -> list[Task]:
     """Returns the tasks that one name stands for."""
     if name.endswith(".toml"):
