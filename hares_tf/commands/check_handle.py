@@ -27,8 +27,8 @@ FLAGS = {
 
 
 def _run(values: Any) -> int:
-    from hares_tf.evaluation.encoders.checking import check_encoder
     from hares_tf.evaluation import open_encoder, stated_interface
+    from hares_tf.evaluation.encoders.checking import check_encoder
     from hares_tf.hub.loader import locate
     from hares_tf.runtimes.errors import ConversionError
 

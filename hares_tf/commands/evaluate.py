@@ -160,8 +160,8 @@ def _run(values: Any) -> None:
             "trains."
         )
     from hares_tf.evaluation import embed_only, evaluate
-    from hares_tf.jobs import Runner
     from hares_tf.evaluation.protocols import Options
+    from hares_tf.jobs import Runner
 
     settings = {
         "protocol": values.protocol,

@@ -53,7 +53,10 @@ def tasks_named(names: Sequence[str], data_dir: str | None) -> list[Task]:
     Raises:
         EvaluationError: an unknown name.
     """
-    suites = {"hares": list(HARES), "variants": [task_id for task_id in known_tasks() if task_id not in HARES]}
+    suites = {
+        "hares": list(HARES),
+        "variants": [task_id for task_id in known_tasks() if task_id not in HARES],
+    }
     ids = dict.fromkeys(task for name in names for task in suites.get(name, [name]))
     return [
         task

@@ -142,5 +142,3 @@ def _function_encoder(
         "embedding_size": size,
     }
     return Encoder(embed, stated.sample_rate, interface)
-
-
