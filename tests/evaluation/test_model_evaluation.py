@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from hares_tf.commands import evaluate as command
-from hares_tf.evaluation import EvaluationError, Interface, evaluate
+from hares_tf.evaluation import EvaluationError, Interface, evaluate, task_evaluation
 from hares_tf.evaluation.embeddings import preview
 from hares_tf.evaluation.protocols import Options
 from hares_tf.evaluation.tasks.declaration import Clip, Manifest, Schedule, Task, Windows
@@ -198,6 +198,22 @@ def test_the_cost_is_told_before_the_work(tags_task, plug_in, tmp_path, monkeypa
     assert not any("to embed" in record.get("text", "") for record in lines)
     phases = {(r["task"], r["phase"]) for r in lines if r["event"] == "start"}
     assert phases == {("tones", "checking files"), ("tones", "head")}
+
+
+def test_clips_are_selected_and_mixed_once(tags_task, plug_in, tmp_path, monkeypatch):
+    """The estimate of the cost and the run share them: AudioSet has millions."""
+    plans = []
+
+    def counted(prepared, parts, plan):
+        plans.append(plan.kind)
+        return select(prepared, parts, plan)
+
+    select = task_evaluation.select
+    monkeypatch.setattr(task_evaluation, "select", counted)
+    monkeypatch.setattr(preview, "_FEW_CLIPS", 10)
+    options = Options(views=2, steps=100)
+    _run(tags_task, plug_in, tmp_path, protocol="paper", options=options, progress="json")
+    assert plans == ["crops", "spread"]
 
 
 def test_estimates_add_up():

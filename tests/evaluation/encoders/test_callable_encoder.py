@@ -1,7 +1,9 @@
 """Encoders that are objects of the calling program, and the probe of a network in training."""
 
 import json
+import os
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +79,14 @@ def test_an_object_is_scored_as_it_is_now(score, tmp_path):
     assert second.score < 50 and encoder.calls > before
     # What the store keeps of it is what it knows of the clips.
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["digests.sqlite"]
+
+
+def test_the_database_of_digests_is_closed_after_an_evaluation(score, tmp_path):
+    score(Bands())
+    database = tmp_path / "store" / "digests.sqlite"
+    descriptors = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert database.is_file()
+    assert str(database) not in [os.readlink(path) for path in descriptors if path.is_symlink()]
 
 
 def test_the_embeddings_in_between_are_deleted(score, tmp_path, monkeypatch):
