@@ -20,7 +20,8 @@ from hares_tf.commands import evaluate as evaluate_command
 from hares_tf.commands import export as command
 from hares_tf.evaluation import Interface, evaluate
 from hares_tf.evaluation.encoders.handle import open_encoder, stated_interface
-from hares_tf.evaluation.tasks import Places, resolve
+from hares_tf.evaluation.suites import resolve
+from hares_tf.evaluation.tasks import Places
 from hares_tf.hub import locate
 from hares_tf.hub.export import conformance
 from hares_tf.hub.export import exporter as export
