@@ -353,7 +353,7 @@ def test_sample_rates_are_not_guessed(run, name, module, sounds, tmp_path, monke
         else {"audio": sounds, "output": tmp_path / "out"}
     )
     code, _, err = run(name, **flags)
-    assert code == 2 and "does not say which sample rate it expects" in err.splitlines()[-1]
+    assert code == 2 and "does not state its sample rate" in err.splitlines()[-1]
     # What the sentence advises is there; a rate that cannot be is refused, too.
     code, _, err = run(name, **flags, sample_rate=5)
     assert code == 2 and "sample_rate must be 1000 to 384000" in err.splitlines()[-1]

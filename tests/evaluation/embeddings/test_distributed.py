@@ -210,9 +210,7 @@ def test_no_worker_outlives_its_parent(folder, ending, group):
     from pathlib import Path
     from hares_tf.evaluation.embeddings.distributed import shards, workers
     from hares_tf.evaluation.embeddings.embedding import Item
-    from hares_tf.evaluation.embeddings.selection import select
-from hares_tf.evaluation.encoders.handle import open_encoder
-from hares_tf.evaluation.encoders.interface import Interface
+    from hares_tf.evaluation.encoders.interface import Interface
     from hares_tf.recordings.sound import FileSound
     from hares_tf.evaluation.embeddings.windows import Plan
     from hares_tf.hub import loader

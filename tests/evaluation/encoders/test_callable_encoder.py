@@ -1,9 +1,8 @@
 """Encoders that are objects of the calling program, and the probe of a network in training."""
 
 import json
-import os
+import sqlite3
 import tempfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,12 +80,19 @@ def test_an_object_is_scored_as_it_is_now(score, tmp_path):
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["digests.sqlite"]
 
 
-def test_the_database_of_digests_is_closed_after_an_evaluation(score, tmp_path):
+def test_the_database_of_digests_is_closed_after_an_evaluation(score, monkeypatch):
+    connections, connect = [], sqlite3.connect
+
+    def recorded(*arguments, **options):
+        connections.append(connect(*arguments, **options))
+        return connections[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", recorded)
     score(Bands())
-    database = tmp_path / "store" / "digests.sqlite"
-    descriptors = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
-    assert database.is_file()
-    assert str(database) not in [os.readlink(path) for path in descriptors if path.is_symlink()]
+    assert connections
+    for connection in connections:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
 
 
 def test_the_embeddings_in_between_are_deleted(score, tmp_path, monkeypatch):

@@ -39,5 +39,5 @@ def test_wrong_shapes_are_sentences():
     with pytest.raises(EvaluationError, match=r"\[batch, samples\]"):
         encoder.embed(np.zeros(500, np.float32))
     grows = Encoder(lambda batch: np.zeros((len(batch), 3)), RATE, {"embedding_size": 2})
-    with pytest.raises(EvaluationError, match="returned 3 features .* begins with a.wav, and 2"):
+    with pytest.raises(EvaluationError, match=r"returned 3 features .* begins with a\.wav, and 2"):
         grows.embed(np.zeros((1, 500), np.float32), "a.wav")
