@@ -22,13 +22,14 @@ RUN_STEPS, LOOK_EVERY = 160, 40
 def prepare_clips(folder: Path) -> Path:
     """Noise in files, as hares-prepare leaves it."""
     from hares_tf.data.prepare import prepare
+    from hares_tf.jobs import Runner
 
     random = np.random.default_rng(0)
     (folder / "audio").mkdir()
     for number in range(CLIPS):
         noise = random.uniform(-0.5, 0.5, round(SECONDS * RATE))
         soundfile.write(folder / "audio" / f"{number}.wav", noise, RATE)
-    prepare(folder / "audio", folder / "clips", workers=1)
+    prepare(folder / "audio", folder / "clips", runner=Runner(workers=1))
     return folder / "clips"
 
 

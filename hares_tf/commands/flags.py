@@ -9,7 +9,7 @@ from absl import flags as absl_flags
 from hares_tf.commands.declaration import Condition, Flag, ListParser, UsageError
 from hares_tf.evaluation.encoders.interface import NORMALISATIONS, POOLS, Interface
 from hares_tf.evaluation.encoders.runtime import BFLOAT16, FLOAT32, OPENVINO, TENSORFLOW, Runtime
-from hares_tf.jobs.choices import LOCAL
+from hares_tf.jobs.runner import LOCAL
 from hares_tf.utils.progress import MODES
 
 

@@ -127,17 +127,15 @@ def _run(values: Any) -> None:
         return
     source = _source(values)
     from hares_tf.data.prepare import prepare
+    from hares_tf.data.shard_writer import Settings
+    from hares_tf.jobs import Runner
 
     clips = prepare(
         source,
         values.output,
         shards=values.shards,
-        sample_rate=values.sample_rate,
-        piece_seconds=values.piece_seconds,
-        min_seconds=values.min_seconds,
-        workers=values.workers,
-        runner=values.runner,
-        beam_options=values.beam_options,
+        settings=Settings(values.sample_rate, values.piece_seconds, values.min_seconds),
+        runner=Runner(values.runner, values.workers, tuple(values.beam_options)),
         overwrite=values.overwrite,
         progress=values.progress,
     )

@@ -18,8 +18,7 @@ from hares_tf.data.errors import DataError
 from hares_tf.data.plan import Plan, first_reasons, make_plan
 from hares_tf.data.shard_writer import Settings, ShardJob, full_disk_said, read_part
 from hares_tf.data.workers import write_shards
-from hares_tf.jobs.choices import LOCAL, check_choices
-from hares_tf.jobs.errors import JobError
+from hares_tf.jobs import Runner
 from hares_tf.recordings.sources import Source, folder_source
 from hares_tf.utils.files import atomic_file, locked
 from hares_tf.utils.progress import Progress
@@ -35,12 +34,8 @@ def prepare(
     output: str | os.PathLike,
     *,
     shards: int | None = None,
-    sample_rate: int = 16_000,
-    piece_seconds: int = 60,
-    min_seconds: float = 0.1,
-    workers: int | None = None,
-    runner: str = LOCAL,
-    beam_options: Sequence[str] = (),
+    settings: Settings | None = None,
+    runner: Runner | None = None,
     overwrite: bool = False,
     progress: str = "none",
 ) -> dict:
@@ -54,49 +49,30 @@ def prepare(
         output: the folder to create. What an earlier call with the same arguments has finished
             there is not done again.
         shards: number of shards; default: one for about 1000 recordings.
-        sample_rate: of the clips, in Hz.
-        piece_seconds: longer recordings are cut into nearly equal pieces of at most that length,
-            which are called `id@START`, in whole seconds.
-        min_seconds: shorter clips are rejected.
-        workers: processes; default: one for every core. With one, or one shard to write, none is
-            started.
-        runner: "local", or the name of an Apache Beam runner, whose workers must reach audio and
-            output under the paths that they have here.
-        beam_options: further options of the pipeline, each "--key=value".
-        overwrite: replace clips that were prepared otherwise, or are damaged.
+        settings: how recordings become clips; default: `Settings()`.
+        runner: where recordings are decoded; default: one local process per core. The workers of a
+            Beam runner must reach audio and output under the same paths as here.
+        overwrite: whether to replace clips that were prepared with other arguments or are damaged.
         progress: a mode of `hares_tf.utils.progress.Progress`.
 
     Returns:
         The description that the folder has as `clips.json`.
 
     Raises:
-        DataError: something the user can fix; finished shards are kept.
+        DataError: something that the user can fix; finished shards are kept.
+        JobError: options of the runner that do not fit together or that it does not accept.
     """
     if not isinstance(source, Source):
         source = folder_source(source)
-    try:
-        check_choices(runner, workers, beam_options)
-    except JobError as error:
-        raise DataError(str(error)) from error
-    plan = make_plan(source, Settings(sample_rate, piece_seconds, min_seconds), shards)
-    return carry_out(
-        plan,
-        output,
-        workers=workers,
-        runner=runner,
-        beam_options=beam_options,
-        overwrite=overwrite,
-        progress=progress,
-    )
+    plan = make_plan(source, settings or Settings(), shards)
+    return carry_out(plan, output, runner=runner, overwrite=overwrite, progress=progress)
 
 
 def carry_out(
     plan: Plan,
     output: str | os.PathLike,
     *,
-    workers: int | None = None,
-    runner: str = LOCAL,
-    beam_options: Sequence[str] = (),
+    runner: Runner | None = None,
     overwrite: bool = False,
     wait: bool = False,
     repair: bool = False,
@@ -108,7 +84,9 @@ def carry_out(
         wait: if another process writes to the folder, wait for its end instead of raising.
         repair: make damaged clips anew instead of raising, unless another process just did.
     """
-    # What is behind links and dots: workers may stand elsewhere.
+    runner = runner or Runner()
+    runner.check()
+    # Links and relative parts are resolved, because workers may have another working directory.
     output = Path(os.path.realpath(output))
     _refuse_foreign(output)
     unfinished = output / UNFINISHED
@@ -131,14 +109,7 @@ def carry_out(
             def on_done(job: ShardJob, part: dict) -> None:
                 bar.update(len(job.clips))
 
-            write_shards(
-                open_jobs,
-                unfinished,
-                on_done,
-                runner=runner,
-                workers=workers,
-                beam_options=beam_options,
-            )
+            write_shards(open_jobs, unfinished, on_done, runner)
         return _finish(output, plan, jobs)
 
 

@@ -23,7 +23,7 @@ from hares_tf.recordings.sources import ClipSource, readable
 from hares_tf.utils.files import atomic_file, sha256_file
 from hares_tf.utils.tensorflow import import_tensorflow
 
-KEPT = "finished shards are kept: run the same command again"
+KEPT = "Finished shards are kept: run the same command again."
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def write_shard(job: ShardJob) -> dict:
         except tf.errors.ResourceExhaustedError as error:
             raise OSError(errno.ENOSPC, error.message) from error
         except tf.errors.OpError as error:
-            raise DataError(f"{job.file} cannot be written ({error.message}); {KEPT}") from error
+            raise DataError(f"{job.file} cannot be written ({error.message}). {KEPT}") from error
         with open(path, "rb") as file:
             os.fsync(file.fileno())
         part = {

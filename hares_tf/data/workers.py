@@ -1,7 +1,7 @@
-"""Who writes the shards: this process, processes of this machine, or a Beam runner's workers.
+"""Writes shards in this process, in processes of this machine, or on a Beam runner's workers.
 
-Workers write to the folder themselves, and their part files say what they did: every runner can do
-that, and a repeated shard (runners try again) replaces its own.
+Workers write shards and part files to the output folder themselves, which every runner can do. A
+shard that a runner repeats replaces its first version.
 """
 
 import os
@@ -10,9 +10,8 @@ from pathlib import Path
 
 from hares_tf.data.errors import DataError
 from hares_tf.data.shard_writer import KEPT, ShardJob, write_shard
-from hares_tf.jobs import local_pool
-from hares_tf.jobs.choices import LOCAL
-from hares_tf.jobs.errors import JobError, WorkersLostError
+from hares_tf.jobs import Runner, local_pool
+from hares_tf.jobs.errors import WorkersLostError
 
 # A pipeline's description holds its elements, and runners limit its size: more recordings than
 # these are prepared by several pipelines, one after another.
@@ -23,44 +22,40 @@ def write_shards(
     jobs: Sequence[ShardJob],
     folder: Path,
     on_done: Callable[[ShardJob, dict], None],
-    *,
-    runner: str = LOCAL,
-    workers: int | None = None,
-    beam_options: Sequence[str] = (),
+    runner: Runner,
 ) -> None:
-    """Writes shards; one worker, or one shard, needs no process of its own.
+    """Writes shards; with one local worker, or one shard, no process is started.
 
     Args:
-        jobs: the shards. All workers must reach audio and output under the paths that they have
-            here.
-        folder: of the part files.
-        on_done: takes a shard and its part (see `write_shard`) when it is finished.
-        runner: "local", or as Beam names it: "DirectRunner", "FlinkRunner", "DataflowRunner", ...
-        workers: local processes at once; default: one for every core, since decoding is all they
-            do.
-        beam_options: further options of the pipeline, each "--key=value".
+        jobs: the shards. All workers must reach audio and output under the same paths as here.
+        folder: the folder of the part files.
+        on_done: called with a shard and its part (see `write_shard`) when it is finished.
+        runner: where shards are written. By default one local process per core, because decoding
+            uses one core.
 
     Raises:
-        DataError: see `write_shard`; or workers were lost.
+        DataError: a shard cannot be written (see `write_shard`), or workers were lost.
+        JobError: the runner does not accept its options.
     """
-    workers = min(workers or os.cpu_count() or 1, len(jobs))
+    workers = min(runner.workers or os.cpu_count() or 1, len(jobs))
     try:
-        if runner != LOCAL:
+        if not runner.is_local:
             from hares_tf.jobs import beam_pipeline
 
-            beam_pipeline.run(_leave_part, [*_groups(jobs)], folder, runner, beam_options, on_done)
+            beam_pipeline.run(
+                _write_part, [*_groups(jobs)], folder, runner.name, runner.beam_options, on_done
+            )
         elif workers > 1:
             local_pool.run(write_shard, jobs, workers, 1, on_done)
         else:
             for job in jobs:
                 on_done(job, write_shard(job))
     except WorkersLostError as error:
-        raise DataError(f"{error}; {KEPT}") from error
-    except JobError as error:
-        raise DataError(str(error)) from error
+        raise DataError(f"{error} {KEPT}") from error
 
 
-def _leave_part(job: ShardJob) -> None:
+def _write_part(job: ShardJob) -> None:
+    """Writes a shard; its outcome is the part file, so nothing is returned."""
     write_shard(job)
 
 

@@ -4,3 +4,7 @@ A job is any object that can be pickled and has a `number`, unique in its run. W
 is a function of a module; it keeps what it makes by itself, so that whatever is killed, the next
 run does what is missing.
 """
+
+from hares_tf.jobs.runner import Runner
+
+__all__ = ["Runner"]

@@ -17,6 +17,7 @@ from hares_tf.data import sidecar
 from hares_tf.data.prepare import prepare
 from hares_tf.data.published_sources import task_source
 from hares_tf.data.shard_writer import Settings, _pieces
+from hares_tf.jobs import Runner
 from hares_tf.recordings.sources import folder_source, table_source
 from hares_tf.utils.errors import HaresError
 
@@ -76,7 +77,7 @@ def test_a_librispeech_tree(tmp_path):
             written[str(file.relative_to(root))] = wav(file, 1.5, seed=len(written))
         (folder / f"{reader}-{chapter}.trans.txt").write_text(f"{name} CHAPTER ONE\n")
     (root / "SPEAKERS.TXT").write_text(";ID |SEX| SUBSET\n19 | F | train-clean-100\n")
-    described = prepare(root, tmp_path / "clips", shards=2, workers=1)
+    described = prepare(root, tmp_path / "clips", shards=2, runner=Runner(workers=1))
     clips = stored(tmp_path / "clips")
     assert described["rejected"] == [] and described["label_names"] == []
     assert clips.keys() == written.keys()
@@ -89,7 +90,7 @@ def test_round_trip(tmp_path):
     written = {f"a/{i}.wav": wav(audio / f"a/{i}.wav", 0.2 + i / 50, seed=i) for i in range(9)}
     wav(audio / "deep/er/silent.flac", value=0)
     wav(audio / "stereo.wav", rate=32_000, channels=2, value=16_384)
-    described = prepare(audio, tmp_path / "clips", shards=3, workers=1)
+    described = prepare(audio, tmp_path / "clips", shards=3, runner=Runner(workers=1))
     clips = stored(tmp_path / "clips")
     order = sorted(
         [*written, "deep/er/silent.flac", "stereo.wav"],
@@ -145,7 +146,7 @@ def test_what_cannot_be_used_is_listed_and_skipped(tmp_path):
     os.truncate(audio / "cut.wav", 9000)
     odd = os.fsdecode(b"caf\xe9.wav")
     (audio / odd).write_text("neither UTF-8 nor sound")
-    described = prepare(audio, tmp_path / "clips", workers=1)
+    described = prepare(audio, tmp_path / "clips", runner=Runner(workers=1))
     assert list(stored(tmp_path / "clips")) == ["good.wav"]
     found = reasons(described)
     assert found.keys() == {
@@ -155,14 +156,19 @@ def test_what_cannot_be_used_is_listed_and_skipped(tmp_path):
     for name, word in (("empty", "0 bytes"), ("nan", "NaN"), ("cut", "truncated")):
         assert word in found[f"{name}.wav"]
     assert not any(str(tmp_path) in reason for reason in found.values())
-    prepare(audio, tmp_path / "all", min_seconds=0, workers=1)
+    prepare(audio, tmp_path / "all", settings=Settings(min_seconds=0), runner=Runner(workers=1))
     assert len(stored(tmp_path / "all")["tiny.wav"][0]) == 800
 
 
 def test_long_recordings_become_nearly_equal_pieces(tmp_path):
     samples = wav(tmp_path / "audio/long.wav", 7.55)
     wav(tmp_path / "audio/fits.wav", 3)
-    prepare(tmp_path / "audio", tmp_path / "clips", piece_seconds=3, workers=1)
+    prepare(
+        tmp_path / "audio",
+        tmp_path / "clips",
+        settings=Settings(piece_seconds=3),
+        runner=Runner(workers=1),
+    )
     clips = stored(tmp_path / "clips")
     seconds = {name: len(values) / RATE for name, (values, _, _) in clips.items()}
     # Three pieces of eight started seconds; they begin at 0, 8/3 and 16/3, rounded down.
@@ -278,7 +284,7 @@ def test_several_folders_and_archives(tmp_path):
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         archive.write(tmp_path / "x/wav/1.wav", "in/1.wav")
     source = folder_source([tmp_path / "x/wav", tmp_path / "y/wav", tmp_path / "z.zip"])
-    prepare(source, tmp_path / "clips", workers=1)
+    prepare(source, tmp_path / "clips", runner=Runner(workers=1))
     clips = stored(tmp_path / "clips")
     name = tmp_path.name
     assert clips.keys() == {"x/wav/1.wav", "y/wav/1.wav", f"{name}/z.zip/in/1.wav"}

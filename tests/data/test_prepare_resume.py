@@ -21,7 +21,9 @@ from hares_tf.data import sidecar, workers
 from hares_tf.data.errors import DataError
 from hares_tf.data.folder_cache import prepared
 from hares_tf.data.prepare import UNFINISHED, prepare
-from hares_tf.data.shard_writer import write_shard
+from hares_tf.data.shard_writer import Settings, write_shard
+from hares_tf.jobs import Runner
+from hares_tf.jobs.errors import JobError
 from hares_tf.recordings.sources import folder_source
 
 RATE = 16_000
@@ -45,7 +47,7 @@ def audio(tmp_path_factory) -> Path:
 def alone(audio, tmp_path_factory) -> Path:
     """What one process makes of them."""
     folder = tmp_path_factory.mktemp("alone") / "clips"
-    prepare(audio, folder, shards=SHARDS, workers=1)
+    prepare(audio, folder, shards=SHARDS, runner=Runner(workers=1))
     return folder
 
 
@@ -85,6 +87,7 @@ def test_two_workers_killed_and_resumed_give_what_one_process_gives(
     from hares_tf.data.plan import make_plan
     from hares_tf.data.prepare import prepare
     from hares_tf.data.shard_writer import Settings
+    from hares_tf.jobs import Runner
     from hares_tf.recordings.sources import folder_source
     from hares_tf.recordings.sound import FileSound
 
@@ -102,7 +105,8 @@ def test_two_workers_killed_and_resumed_give_what_one_process_gives(
             dataclasses.replace(clip, sound=Endless(clip.sound.path))
             for clip in source.clips
         )
-        prepare(dataclasses.replace(source, clips=clips), "clips", shards={SHARDS}, workers=2)
+        source = dataclasses.replace(source, clips=clips)
+        prepare(source, "clips", shards={SHARDS}, runner=Runner(workers=2))
     """
     (tmp_path / "main.py").write_text(textwrap.dedent(program))
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
@@ -128,7 +132,7 @@ def test_two_workers_killed_and_resumed_give_what_one_process_gives(
     before = [shard.stat().st_mtime_ns for shard in shards]
     (folder / ".tmp-of-a-killed-run").touch()
     monkeypatch.setenv("PYTHONPATH", os.getcwd())
-    prepare(audio, folder, shards=SHARDS, workers=2)
+    prepare(audio, folder, shards=SHARDS, runner=Runner(workers=2))
     assert [shard.stat().st_mtime_ns for shard in shards] == before
     assert contents(folder) == contents(alone)
 
@@ -146,7 +150,7 @@ def test_only_what_is_lost_is_done_again(audio, alone, tmp_path, monkeypatch):
     for number in range(1, SHARDS):  # after every shard but the last
         monkeypatch.setattr(workers, "write_shard", fail(number))
         with pytest.raises(KeyboardInterrupt):
-            prepare(audio, folder, shards=SHARDS, workers=1)
+            prepare(audio, folder, shards=SHARDS, runner=Runner(workers=1))
         assert len(list(folder.glob("clips.tfrecord-*"))) == number
     shards = sorted(folder.glob("clips.tfrecord-*"))
     times = {shard: shard.stat().st_mtime_ns for shard in shards}
@@ -154,7 +158,7 @@ def test_only_what_is_lost_is_done_again(audio, alone, tmp_path, monkeypatch):
     os.truncate(shards[2], 1000)
     (folder / UNFINISHED / "3.json").write_text('{"plan"')  # a disk that failed
     monkeypatch.setattr(workers, "write_shard", write_shard)
-    prepare(audio, folder, shards=SHARDS, workers=1)
+    prepare(audio, folder, shards=SHARDS, runner=Runner(workers=1))
     kept = [shard for shard, time_ns in times.items() if shard.stat().st_mtime_ns == time_ns]
     assert kept == [shards[0], shards[4]]
     assert contents(folder) == contents(alone)
@@ -164,13 +168,13 @@ def test_a_kill_between_the_description_and_the_end(audio, alone, tmp_path, monk
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", lambda path: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            prepare(audio, tmp_path / "clips", shards=SHARDS, workers=1)
+            prepare(audio, tmp_path / "clips", shards=SHARDS, runner=Runner(workers=1))
     assert sidecar.finished(tmp_path / "clips") and (tmp_path / "clips" / UNFINISHED).is_dir()
     monkeypatch.setattr(workers, "write_shard", None)  # nothing is left to do
-    prepare(audio, tmp_path / "clips", shards=SHARDS, workers=1)
+    prepare(audio, tmp_path / "clips", shards=SHARDS, runner=Runner(workers=1))
     assert contents(tmp_path / "clips") == contents(alone)
     times = {path: path.stat().st_mtime_ns for path in (tmp_path / "clips").iterdir()}
-    prepare(audio, tmp_path / "clips", shards=SHARDS, workers=1)
+    prepare(audio, tmp_path / "clips", shards=SHARDS, runner=Runner(workers=1))
     assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
@@ -180,17 +184,19 @@ def test_another_plan_is_refused_unless_it_may_overwrite(audio, alone, tmp_path)
         (own / path.relative_to(audio)).parent.mkdir(parents=True, exist_ok=True)
         (own / path.relative_to(audio)).write_bytes(path.read_bytes())
     folder = tmp_path / "clips"
-    first = prepare(own, folder, shards=SHARDS, workers=1)
+    first = prepare(own, folder, shards=SHARDS, runner=Runner(workers=1))
     assert first["content_hash"] == sidecar.read(alone)["content_hash"]
     with pytest.raises(DataError, match=r"otherwise \(sample_rate: there 16000, asked 8000\)"):
-        prepare(own, folder, shards=SHARDS, sample_rate=8000)
+        prepare(own, folder, shards=SHARDS, settings=Settings(sample_rate=8000))
     with pytest.raises(DataError, match=r"labels: there None, asked 'subfolder'.*--overwrite"):
         prepare(folder_source(own, "subfolder"), folder, shards=SHARDS)
     os.utime(own / "0/0.wav", (1, 1))
     with pytest.raises(DataError, match="recordings or labels have changed"):
         prepare(own, folder, shards=SHARDS)
     assert sidecar.read(folder) == first
-    labelled = prepare(folder_source(own, "subfolder"), folder, shards=2, overwrite=True, workers=1)
+    labelled = prepare(
+        folder_source(own, "subfolder"), folder, shards=2, runner=Runner(workers=1), overwrite=True
+    )
     assert labelled["label_names"] == ["0", "1", "2"] and sidecar.verify(folder) == labelled
     assert len(list(folder.glob("clips.tfrecord-*"))) == 2, "the old shards are gone"
 
@@ -202,12 +208,12 @@ def test_an_unfinished_other_plan_is_refused(audio, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(workers, "write_shard", stop)
         with pytest.raises(KeyboardInterrupt):
-            prepare(audio, tmp_path / "clips", shards=3, workers=1)
+            prepare(audio, tmp_path / "clips", shards=3, runner=Runner(workers=1))
     with pytest.raises(DataError, match="shards: there 3, asked 2"):
-        prepare(audio, tmp_path / "clips", shards=2, workers=1)
+        prepare(audio, tmp_path / "clips", shards=2, runner=Runner(workers=1))
     with pytest.raises(DataError, match="run the same hares-prepare again"):
         prepared(tmp_path / "clips")
-    done = prepare(audio, tmp_path / "clips", shards=2, workers=1, overwrite=True)
+    done = prepare(audio, tmp_path / "clips", shards=2, runner=Runner(workers=1), overwrite=True)
     assert len(done["shards"]) == 2
 
 
@@ -260,7 +266,7 @@ def test_verify_finds_damage(alone, audio, tmp_path, capsys, damage, words, noti
     if noticed_at_once:
         with pytest.raises(DataError, match="has 5000 bytes"):
             prepare(audio, folder, shards=SHARDS)
-        prepare(audio, folder, shards=SHARDS, overwrite=True, workers=1)
+        prepare(audio, folder, shards=SHARDS, runner=Runner(workers=1), overwrite=True)
         assert sidecar.verify(folder)["n_clips"] == 24
 
 
@@ -270,11 +276,11 @@ def test_a_disk_without_space_is_a_sentence_and_nothing_is_lost(audio, alone, tm
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # a shard needs twice as much
     try:
         with pytest.raises(DataError, match=r"no space left for|cannot be written \(.*large"):
-            prepare(audio, folder, shards=SHARDS, workers=1)
+            prepare(audio, folder, shards=SHARDS, runner=Runner(workers=1))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(folder.glob(".tmp-*")) and not list(folder.glob("clips.tfrecord-*"))
-    prepare(audio, folder, shards=SHARDS, workers=1)
+    prepare(audio, folder, shards=SHARDS, runner=Runner(workers=1))
     assert contents(folder) == contents(alone)
 
 
@@ -346,14 +352,17 @@ class TestBeam:
         pytest.importorskip("apache_beam", reason=NO_BEAM)
         monkeypatch.setenv("PYTHONPATH", os.getcwd())
         prepare(
-            audio, tmp_path / "clips", shards=SHARDS, runner="FnApiRunner", beam_options=options
+            audio,
+            tmp_path / "clips",
+            shards=SHARDS,
+            runner=Runner("FnApiRunner", beam_options=options),
         )
         assert contents(tmp_path / "clips") == contents(alone)
 
     def test_what_beam_does_not_accept(self, audio, tmp_path):
         pytest.importorskip("apache_beam", reason=NO_BEAM)
-        with pytest.raises(DataError, match="accept --runner=NoRunner"):
-            prepare(audio, tmp_path / "clips", runner="NoRunner")
+        with pytest.raises(JobError, match="accept --runner=NoRunner"):
+            prepare(audio, tmp_path / "clips", runner=Runner("NoRunner"))
 
     def test_a_mistake_of_a_worker_is_one_sentence_and_does_not_stay(
         self, audio, alone, tmp_path, monkeypatch
@@ -365,18 +374,18 @@ class TestBeam:
 
         with monkeypatch.context() as patch:
             patch.setattr(workers, "write_shard", fail)
-            with pytest.raises(DataError, match=r"^there is no space left$"):
-                prepare(audio, tmp_path / "clips", shards=SHARDS, runner="FnApiRunner")
-        prepare(audio, tmp_path / "clips", shards=SHARDS, runner="FnApiRunner")
+            with pytest.raises(JobError, match=r"^there is no space left$"):
+                prepare(audio, tmp_path / "clips", shards=SHARDS, runner=Runner("FnApiRunner"))
+        prepare(audio, tmp_path / "clips", shards=SHARDS, runner=Runner("FnApiRunner"))
         assert contents(tmp_path / "clips") == contents(alone)
 
 
 def test_without_beam_a_sentence_says_what_to_install(audio, tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(DataError, match=r"pip install hares-tf\[beam\]"):
-        prepare(audio, tmp_path / "clips", runner="DirectRunner")
-    with pytest.raises(DataError, match="--workers is for the local pool"):
-        prepare(audio, tmp_path / "clips", runner="DirectRunner", workers=2)
+    with pytest.raises(JobError, match=r"pip install hares-tf\[beam\]"):
+        prepare(audio, tmp_path / "clips", runner=Runner("DirectRunner"))
+    with pytest.raises(JobError, match="--workers is for the local pool"):
+        prepare(audio, tmp_path / "clips", runner=Runner("DirectRunner", workers=2))
 
 
 def test_what_others_keep_in_a_folder_stays(audio, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 import soundfile
 
 from hares_tf.data.prepare import prepare
+from hares_tf.jobs import Runner
 from hares_tf.recordings.sources import folder_source
 
 
@@ -18,5 +19,5 @@ def clips(tmp_path_factory):
         wave = 0.2 * np.sin(2 * np.pi * hertz[:, None] * np.arange(8000) / 16_000).sum(axis=0)
         soundfile.write(folder / f"{number:02}.wav", wave, 16_000)
     output = tmp_path_factory.mktemp("clips") / "prepared"
-    prepare(folder_source([folder]), output, workers=1)
+    prepare(folder_source([folder]), output, runner=Runner(workers=1))
     return output

@@ -13,6 +13,7 @@ from test_replicas import free_port
 
 from hares_tf.data import open_clips
 from hares_tf.data.prepare import prepare
+from hares_tf.jobs import Runner
 from hares_tf.pretrain.journal import read_metrics
 from hares_tf.pretrain.run_record import read_record
 from hares_tf.recordings.sources import folder_source
@@ -32,7 +33,7 @@ def labelled_clips(tmp_path_factory):
         wave = 0.3 * np.sin(2 * np.pi * hertz * np.arange(8000) / 16_000)
         soundfile.write(folder / name / f"{number:02}.wav", wave, 16_000)
     output = tmp_path_factory.mktemp("clips") / "prepared"
-    prepare(folder_source([folder], "subfolder"), output, workers=1)
+    prepare(folder_source([folder], "subfolder"), output, runner=Runner(workers=1))
     return output
 
 

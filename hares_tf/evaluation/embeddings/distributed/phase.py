@@ -10,8 +10,8 @@ from hares_tf.evaluation.embeddings.embedding import Item
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.preparing import Selection
 from hares_tf.hub import loader
-from hares_tf.jobs.choices import LOCAL, check_choices
 from hares_tf.jobs.errors import JobError
+from hares_tf.jobs.runner import LOCAL, Runner
 from hares_tf.utils.progress import Progress
 
 
@@ -47,7 +47,7 @@ def embed(
         EvaluationError, HubError: something the user can fix; what was embedded is kept.
     """
     try:
-        check_choices(runner, workers, beam_options)
+        Runner(runner, workers, tuple(beam_options)).check()
     except JobError as error:
         raise EvaluationError(str(error)) from error
     jobs, wanted = _missing(module, evaluations)

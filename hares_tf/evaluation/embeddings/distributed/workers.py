@@ -17,8 +17,8 @@ from hares_tf.evaluation.embeddings.distributed.shards import (
 from hares_tf.evaluation.embeddings.embedding import Item
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.jobs import local_pool
-from hares_tf.jobs.choices import LOCAL
 from hares_tf.jobs.errors import JobError, WorkersLostError
+from hares_tf.jobs.runner import LOCAL
 
 # A pipeline's description holds its elements, and runners limit its size: more shards than this
 # are embedded by several pipelines, one after another.
