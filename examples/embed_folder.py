@@ -21,7 +21,7 @@ import numpy as np
 from hares_tf.evaluation.embeddings.embedding import embed_batch
 from hares_tf.evaluation.embeddings.windows import cut, window_samples
 from hares_tf.evaluation.encoders.handle import Interface, Runtime, encoder_of, in_words
-from hares_tf.recordings.sources import folder_source
+from hares_tf.recordings import folder_source
 from hares_tf.utils.errors import HaresError
 from hares_tf.utils.files import atomic_file
 
@@ -34,7 +34,7 @@ say = functools.partial(print, file=sys.stderr)
 if not 0 < args.seconds <= 3600 or not Path(args.output).parent.is_dir():
     parser.error(f"no folder for {args.output}, or --seconds={args.seconds} not between 0 and 3600")
 try:
-    clips, known = folder_source(args.audio).clips, Interface(args.sample_rate or None)
+    clips, known = folder_source(args.audio).recordings, Interface(args.sample_rate or None)
     encoder = encoder_of(args.handle, interface=known, runtime=Runtime(args.runtime), say=say)
     print(in_words(encoder.interface))
     length = window_samples(args.seconds, encoder.sample_rate)

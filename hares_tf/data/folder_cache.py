@@ -8,7 +8,8 @@ from hares_tf.data.errors import DataError
 from hares_tf.data.plan import make_plan
 from hares_tf.data.prepare import UNFINISHED, carry_out
 from hares_tf.data.shard_writer import Settings
-from hares_tf.recordings.sources import SUBFOLDER, folder_source, table_source
+from hares_tf.recordings.labeled_folder import SUBFOLDER, folder_source
+from hares_tf.recordings.labeled_table import table_source
 from hares_tf.utils.files import cache_dir
 from hares_tf.utils.progress import Progress
 
@@ -64,7 +65,7 @@ def prepared(
     damaged = sidecar.finished(folder) and sidecar.size_problem(folder, sidecar.read(folder))
     if damaged or not sidecar.finished(folder):
         Progress(progress).say(
-            f"preparing {len(source.clips)} recordings of {path} in {folder} ..."
+            f"preparing {len(source.recordings)} recordings of {path} in {folder} ..."
         )
     carry_out(plan, folder, wait=True, repair=True, progress=progress)
     return folder

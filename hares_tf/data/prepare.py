@@ -19,7 +19,8 @@ from hares_tf.data.plan import Plan, first_reasons, make_plan
 from hares_tf.data.shard_writer import Settings, ShardJob, full_disk_said, read_part
 from hares_tf.data.workers import write_shards
 from hares_tf.jobs import Runner
-from hares_tf.recordings.sources import Source, folder_source
+from hares_tf.recordings.labeled_folder import folder_source
+from hares_tf.recordings.recording import Source
 from hares_tf.utils.files import atomic_file, locked
 from hares_tf.utils.progress import Progress
 
@@ -103,11 +104,12 @@ def carry_out(
         open_jobs = [job for job in jobs if read_part(job) is None]
         for job in open_jobs:
             job.part.unlink(missing_ok=True)
-        with teller.phase(output.name, "preparing", len(plan.source.clips), "recording") as bar:
-            bar.update(len(plan.source.clips) - sum(len(job.clips) for job in open_jobs))
+        total = len(plan.source.recordings)
+        with teller.phase(output.name, "preparing", total, "recording") as bar:
+            bar.update(total - sum(len(job.recordings) for job in open_jobs))
 
             def on_done(job: ShardJob, part: dict) -> None:
-                bar.update(len(job.clips))
+                bar.update(len(job.recordings))
 
             write_shards(open_jobs, unfinished, on_done, runner)
         return _finish(output, plan, jobs)

@@ -7,7 +7,7 @@ from pathlib import Path
 from hares_tf.data.errors import DataError
 from hares_tf.evaluation.tasks import audioset, resolve
 from hares_tf.evaluation.tasks.declaration import Manifest, Places
-from hares_tf.recordings.sources import ABSENT, ClipSource, Source, readable
+from hares_tf.recordings.recording import ABSENT, Recording, Source, readable
 
 _TEST_LISTS = {name for part, name, _ in audioset.LISTS if part == "test"}
 
@@ -50,7 +50,7 @@ def task_source(
         )
 
     clips = tuple(
-        ClipSource(readable(clip.id), clip.sound, indices(clip.label))
+        Recording(readable(clip.id), clip.sound, indices(clip.label))
         for clip in manifest.clips
         if clip.part in parts
     )
@@ -80,9 +80,9 @@ def joined_tasks(tasks: Sequence[str], data_dir: str | os.PathLike | None = None
     return Source(
         f"{len(sources)} tasks",
         tuple(
-            ClipSource(f"{task}/{clip.id}", clip.sound)
+            Recording(f"{task}/{clip.id}", clip.sound)
             for task, source in zip(ids, sources, strict=True)
-            for clip in source.clips
+            for clip in source.recordings
         ),
         rejected=tuple(
             (f"{task}/{name}", reason)
@@ -164,7 +164,7 @@ def audioset_source(
     names = tuple(tags.values())
     number = {name: index for index, name in enumerate(names)}
     clips = tuple(
-        ClipSource(video, sounds[video], tuple(sorted({number[tag] for tag in segment.tags})))
+        Recording(video, sounds[video], tuple(sorted({number[tag] for tag in segment.tags})))
         for video, segment in listed.items()
         if video in sounds
     )

@@ -19,7 +19,7 @@ from hares_tf.audio import AudioError
 from hares_tf.audio.pcm16 import to_int16
 from hares_tf.data.errors import DataError
 from hares_tf.data.sidecar import FRAME_BYTES
-from hares_tf.recordings.sources import ClipSource, readable
+from hares_tf.recordings.recording import Recording, readable
 from hares_tf.utils.files import atomic_file, sha256_file
 from hares_tf.utils.tensorflow import import_tensorflow
 
@@ -50,7 +50,7 @@ class ShardJob:
         file: the TFRecord file to write, absolute.
         part: the file that takes what is to be said of it; absolute.
         plan: hash of the plan that the shard belongs to.
-        clips: its recordings, in order.
+        recordings: its recordings, in order.
         settings: how they become clips.
     """
 
@@ -58,7 +58,7 @@ class ShardJob:
     file: Path
     part: Path
     plan: str
-    clips: tuple[ClipSource, ...]
+    recordings: tuple[Recording, ...]
     settings: Settings
 
 
@@ -77,7 +77,7 @@ def write_shard(job: ShardJob) -> dict:
     with full_disk_said(job.file.parent), atomic_file(job.file) as path:
         try:
             with tf.io.TFRecordWriter(str(path)) as writer:
-                for clip in job.clips:
+                for clip in job.recordings:
                     for name, audio in _clips(clip, job.settings, rejected):
                         # Deterministic: features are a map, and its order would be anyone's.
                         record = _example(tf, name, audio, clip, job.settings).SerializeToString(
@@ -136,7 +136,7 @@ def full_disk_said(folder: Path) -> Iterator[None]:
 
 
 def _clips(
-    clip: ClipSource, settings: Settings, rejected: list[tuple[str, str]]
+    clip: Recording, settings: Settings, rejected: list[tuple[str, str]]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """(id, int16 samples) of the pieces of a recording; adds to `rejected` what is not usable."""
     rate = settings.sample_rate
@@ -144,9 +144,6 @@ def _clips(
         waveform = clip.sound.load(rate)
     except AudioError as error:
         rejected.append((clip.id, _reason(clip, error)))
-        return
-    except MemoryError:
-        rejected.append((clip.id, "does not fit into memory; cut it into shorter recordings"))
         return
     for start, stop in _pieces(len(waveform), settings):
         name = clip.id if stop - start == len(waveform) else f"{clip.id}@{start // rate}"
@@ -171,7 +168,7 @@ def _pieces(samples: int, settings: Settings) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], samples], strict=True))
 
 
-def _example(tf, name: str, audio: np.ndarray, clip: ClipSource, settings: Settings):
+def _example(tf, name: str, audio: np.ndarray, clip: Recording, settings: Settings):
     """The record of one clip, a tf.train.Example."""
 
     def of_bytes(value: bytes):
@@ -189,7 +186,7 @@ def _example(tf, name: str, audio: np.ndarray, clip: ClipSource, settings: Setti
     return tf.train.Example(features=tf.train.Features(feature=features))
 
 
-def _reason(clip: ClipSource, error: AudioError) -> str:
+def _reason(clip: Recording, error: AudioError) -> str:
     """Why a recording is rejected, without where it lies on this machine: its id says that."""
     text, where = str(error), clip.sound.where
     for beginning in (f"The sound file {where!r} ", f"{where}: ", f"{where} "):

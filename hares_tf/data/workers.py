@@ -62,10 +62,10 @@ def _write_part(job: ShardJob) -> None:
 def _groups(jobs: Sequence[ShardJob]) -> Iterator[list[ShardJob]]:
     group, recordings = [], 0
     for job in jobs:
-        if group and recordings + len(job.clips) > _RECORDINGS_PER_PIPELINE:
+        if group and recordings + len(job.recordings) > _RECORDINGS_PER_PIPELINE:
             yield group
             group, recordings = [], 0
         group.append(job)
-        recordings += len(job.clips)
+        recordings += len(job.recordings)
     if group:
         yield group

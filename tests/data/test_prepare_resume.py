@@ -24,7 +24,7 @@ from hares_tf.data.prepare import UNFINISHED, prepare
 from hares_tf.data.shard_writer import Settings, write_shard
 from hares_tf.jobs import Runner
 from hares_tf.jobs.errors import JobError
-from hares_tf.recordings.sources import folder_source
+from hares_tf.recordings import folder_source
 
 RATE = 16_000
 SHARDS = 6
@@ -88,7 +88,7 @@ def test_two_workers_killed_and_resumed_give_what_one_process_gives(
     from hares_tf.data.prepare import prepare
     from hares_tf.data.shard_writer import Settings
     from hares_tf.jobs import Runner
-    from hares_tf.recordings.sources import folder_source
+    from hares_tf.recordings import folder_source
     from hares_tf.recordings.sound import FileSound
 
     class Endless(FileSound):
@@ -99,13 +99,13 @@ def test_two_workers_killed_and_resumed_give_what_one_process_gives(
         source = folder_source({str(audio)!r})
         here = Path()
         jobs = make_plan(source, Settings(), {SHARDS}).jobs(here, here)
-        quick = {{clip.id for job in jobs[:2] for clip in job.clips}}
+        quick = {{clip.id for job in jobs[:2] for clip in job.recordings}}
         clips = tuple(
             clip if clip.id in quick else
             dataclasses.replace(clip, sound=Endless(clip.sound.path))
-            for clip in source.clips
+            for clip in source.recordings
         )
-        source = dataclasses.replace(source, clips=clips)
+        source = dataclasses.replace(source, recordings=clips)
         prepare(source, "clips", shards={SHARDS}, runner=Runner(workers=2))
     """
     (tmp_path / "main.py").write_text(textwrap.dedent(program))
