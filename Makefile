@@ -163,7 +163,7 @@ format: $(READY)
 bench: $(BENCH_READY)
 	$(BIN)/python benchmarks/speed/log_mel.py
 	$(BIN)/python benchmarks/speed/embedding.py
-	$(BIN)/python benchmarks/speed/flavours.py
+	$(BIN)/python benchmarks/speed/flavors.py
 	$(BIN)/python benchmarks/speed/runtimes.py
 	$(BIN)/python benchmarks/speed/evaluation.py
 	$(BIN)/python benchmarks/speed/store.py

@@ -68,9 +68,9 @@ def write_rows(path: Path, rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
-def training_table(root: Path, labelled: bool) -> Path:
+def training_table(root: Path, labeled: bool) -> Path:
     """A CSV of the clips to train on; their labels are named after the set."""
-    path = root / ("labelled.csv" if labelled else "unlabelled.csv")
+    path = root / ("labeled.csv" if labeled else "unlabeled.csv")
     train, held_out = [], set()
     for name in SETS:
         for row in read_rows(root / name / "metadata.csv"):
@@ -83,7 +83,7 @@ def training_table(root: Path, labelled: bool) -> Path:
             else:
                 held_out |= {digest, word}
     rows = [
-        {"file": file, "label": labels_of(row, name) if labelled else ""}
+        {"file": file, "label": labels_of(row, name) if labeled else ""}
         for file, row, digest, word, name in train
         if digest not in held_out and word not in held_out
     ]
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--config", default="recordings_simclr")
     parser.add_argument("--name", help="of the run; default: the configuration's")
-    parser.add_argument("--labelled", action="store_true", help="train on the labels")
+    parser.add_argument("--labeled", action="store_true", help="train on the labels")
     parser.add_argument("--tasks", default=",".join(TASKS))
     known, overrides = parser.parse_known_args()
     name = known.name or known.config
@@ -136,10 +136,10 @@ def main() -> None:
     from hares_tf.pretrain.run_record import read_record
 
     root = copy_sets(known.data, known.work)
-    clips = known.work / ("clips-labelled" if known.labelled else "clips")
+    clips = known.work / ("clips-labeled" if known.labeled else "clips")
     if not (clips / "clips.json").exists():
-        table = training_table(root, known.labelled)
-        column = "label" if known.labelled else ""
+        table = training_table(root, known.labeled)
+        column = "label" if known.labeled else ""
         run(
             prepare, f"--audio={root}", f"--labels={table}", f"--label_column={column}",
             f"--output={clips}", "--workers=1",

@@ -57,7 +57,7 @@ def test_log_mel_statistics_score_as_expected(
 
 @pytest.fixture(scope="module")
 def forms(tmp_path_factory):
-    """One network with all branches heard, by flavour and precision."""
+    """One network with all branches heard, by flavor and precision."""
     keras.utils.set_random_seed(0)
     model = create_model("slowfast_nfnet_tiny")
     gains = [v for v in model.trainable_variables if v.name == "skip_gain"]
@@ -66,7 +66,7 @@ def forms(tmp_path_factory):
         gain.assign(0.5)
     root = tmp_path_factory.mktemp("forms")
     for form in (("reusable", "float32"), ("serving", "float32"), ("serving", "bfloat16")):
-        card = make_card(model, "tiny", 1, {}, flavour=form[0], precision=form[1])
+        card = make_card(model, "tiny", 1, {}, flavor=form[0], precision=form[1])
         hub_module.save(model, card, root / "-".join(form), None, *form)
     return root
 
@@ -74,7 +74,7 @@ def forms(tmp_path_factory):
 # One clip of these tasks is a third of a point.
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["keyword", "speaker"])
-def test_scores_hardly_depend_on_flavour_precision_and_runtime(
+def test_scores_hardly_depend_on_flavor_precision_and_runtime(
     task, task_files, shared_dir, forms, tmp_path
 ):
     def score(form, runtime=None):

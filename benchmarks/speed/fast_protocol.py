@@ -1,6 +1,6 @@
 """The linear head of `fast` on 100,000 embeddings of Slowfast NFNet-F0's size and 35 classes.
 
-Everything that the protocol does with embeddings: standardise, the whole path of C on four fifths,
+Everything that the protocol does with embeddings: standardize, the whole path of C on four fifths,
 scores on one fifth, one fit on all. The embeddings are synthetic: strongly correlated (a spectrum
 that decays as 1/i), clipped like activations, with features of different scales; classes of four
 clusters each overlap. They lie in a file, as those of a task of this size do.
@@ -27,8 +27,8 @@ def embeddings(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
     random = np.random.default_rng(0)
     deviations = np.arange(1, DIM + 1) ** -0.5
-    centres = DISTANCE * random.standard_normal((CLASSES, 1, DIM)) * deviations
-    centres = centres + DISTANCE / 2 * random.standard_normal((CLASSES, 4, DIM)) * deviations
+    centers = DISTANCE * random.standard_normal((CLASSES, 1, DIM)) * deviations
+    centers = centers + DISTANCE / 2 * random.standard_normal((CLASSES, 4, DIM)) * deviations
     signs = random.choice([-1.0, 1.0], DIM)
     gains, offsets = np.exp(random.standard_normal(DIM) / 2), random.standard_normal(DIM)
     rows = np.lib.format.open_memmap(path, "w+", np.float32, (ROWS, DIM))
@@ -36,7 +36,7 @@ def embeddings(path: Path) -> tuple[np.ndarray, np.ndarray]:
     for start in range(0, ROWS, 2000):
         of_block = classes[start : start + 2000]
         latent = random.standard_normal((len(of_block), DIM)) * deviations
-        latent += centres[of_block, random.integers(4, size=len(of_block))]
+        latent += centers[of_block, random.integers(4, size=len(of_block))]
         # A cosine transform of random signs mixes all features, and is quick.
         mixed = dct(latent * signs, axis=1, norm="ortho") * np.sqrt(DIM) / 4
         rows[start : start + 2000] = np.maximum(mixed, -0.5) * gains + offsets
@@ -59,9 +59,9 @@ def run(rows: np.ndarray, classes: np.ndarray) -> None:
     def say(text: str) -> None:
         print(f"     {time.perf_counter() - started:6.1f} s: {text}", flush=True)
 
-    # In place, to need one file only: standardised twice is standardised by the second.
+    # In place, to need one file only: standardized twice is standardized by the second.
     Standardizer(rows[:fitted])(rows)
-    say("standardised")
+    say("standardized")
     path = LogisticPath(rows[:fitted], targets[:fitted], labels)
     say("Gram matrix")
     scores = []

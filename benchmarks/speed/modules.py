@@ -6,7 +6,7 @@ from pathlib import Path
 def export_random(name: str, folder: Path, **form) -> Path:
     """Exports `name` without the conformance check, which takes longer than the measurements.
 
-    `form` may name a `flavour` and a `precision`.
+    `form` may name a `flavor` and a `precision`.
     """
     import keras
 

@@ -10,7 +10,7 @@ understands, and get a corrected copy:
 """
 
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 # Data sizes that stand for "unknown, read to the end" when a file was written to a pipe: the WAV
 # convention (all bits), and the largest values that sox (0x7FFFF000) and arecord write.
@@ -80,7 +80,7 @@ def _after_id3(stream: BinaryIO) -> int:
     return start
 
 
-def _chunks(stream: BinaryIO, size: int, start: int, byte_order: str):
+def _chunks(stream: BinaryIO, size: int, start: int, byte_order: Literal["little", "big"]):
     """Yields (name, offset of the contents, stated size) of the chunks of a RIFF or IFF file."""
     offset = start + 12
     for _ in range(_MAX_CHUNKS):
@@ -102,7 +102,7 @@ def _cut(stated: int, present: int) -> Container:
 
 def _examine_wav(stream: BinaryIO, size: int, start: int) -> Container:
     magic = _read(stream, start, 8)
-    byte_order = "big" if magic[:4] == b"RIFX" else "little"
+    byte_order: Literal["little", "big"] = "big" if magic[:4] == b"RIFX" else "little"
     large_size = None
     for name, offset, stated in _chunks(stream, size, start, byte_order):
         if name == b"ds64" and magic[:4] in (b"RF64", b"BW64"):

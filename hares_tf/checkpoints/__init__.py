@@ -2,4 +2,11 @@
 
 from hares_tf.utils.lazy import attach
 
-__getattr__, __dir__, __all__ = attach(__name__, {"load_haiku_parameters": "haiku"})
+__getattr__, __dir__, __all__ = attach(
+    __name__,
+    {
+        "CheckpointError": "errors",
+        "load_checkpoint": "loading",
+        "load_haiku_parameters": "haiku",
+    },
+)

@@ -28,13 +28,13 @@ def load_haiku_parameters(model, source):
         source: path of an `.npz` file with one array per parameter under its full name
             (`slow_fast_nf_net/~/NFNet_1/~/stem_conv0/w`; a single path starts with `NFNet/~/`), or
             a mapping in memory: flat with these names, or nested as Haiku makes it, `{module:
-            {parameter: array}}`. Kernels are laid out as in Keras, raw (not standardised). Arrays
+            {parameter: array}}`. Kernels are laid out as in Keras, raw (not standardized). Arrays
             of type `|V2`, which `numpy.savez` makes of bfloat16, are read as bfloat16.
 
     Raises:
         CheckpointError: the file is missing or is no `.npz` of plain arrays; a name of the mapping
-            is no string or its value no array; a tensor is missing, unknown, given twice, of a
-            wrong shape, not floating point, or not finite in the type of its variable; names have
+            is not a string or its value not an array; a tensor is missing, unknown, given twice, of
+            a wrong shape, not floating point, or not finite in the type of its variable; names have
             different modules in front; replicas differ.
     """
     network = find_network(model)
@@ -51,7 +51,7 @@ def load_haiku_parameters(model, source):
 
 
 def _prefix(arrays, root, origin):
-    """What stands before the module `root` in the names, for instance `byol/~/`."""
+    """Returns the prefix of the module `root` in the names, for instance `byol/~/`."""
     parts = [name.split("/") for name in arrays]
     prefixes = {
         "".join(f"{p}/" for p in part[: part.index(root)]) for part in parts if root in part

@@ -9,6 +9,8 @@ import re
 
 RUN = "run.json"
 CHECKPOINTS = "checkpoints"
+#: The ending of the weight files of Keras.
+KERAS_WEIGHTS = ".weights.h5"
 BEST = "best.json"
 #: Of `run.json` and of the checkpoints' metadata.
 SCHEMA = 1

@@ -1,7 +1,7 @@
 """Checkpoints of pretraining runs: which one, what it holds, whether it fits its model.
 
-`models.run_files` names the files. Of the arrays `encoder/...` (see `models.variable_names`) and,
-of classifiers, `head/logits/...` are used here. Nothing is ever unpickled.
+`checkpoints.run_files` names the files. The arrays `encoder/...` (see `variable_names`) and, of
+classifiers, `head/logits/...` are used here. Nothing is ever unpickled.
 """
 
 import json
@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
@@ -27,12 +28,12 @@ from hares_tf.utils.files import sha256_file
 #: The value of `step` that asks for what `best.json` names.
 BEST = "best"
 CLASSIFICATION = "classification"
-_WORDS = {str: "text", list: "list", dict: "JSON object"}
+_WORDS: dict[type, str] = {str: "text", list: "list", dict: "JSON object"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the `run.json` of a run says.
+    """The content of the `run.json` of a run.
 
     Attributes:
         folder: of the run.
@@ -68,7 +69,7 @@ class Checkpoint:
     arrays: dict[str, np.ndarray]
 
     def provenance(self) -> dict:
-        """Where the weights come from, for the model card."""
+        """Returns the provenance of the weights, for the model card."""
         return {
             "source": "pretrained",
             "objective": self.run.objective,
@@ -143,7 +144,7 @@ def load_classifier(checkpoint: Checkpoint, embedding_size: int) -> Classifier |
     """The classifier of a classification run; None for others.
 
     Raises:
-        CheckpointError: the checkpoint's head is no dense layer from the embedding to the
+        CheckpointError: the checkpoint's head is not a dense layer from the embedding to the
             classes of the run.
     """
     classes = checkpoint.run.classes
@@ -176,15 +177,15 @@ def read_run(folder: Path) -> Run:
         raise CheckpointError(
             f"{folder} holds no {RUN}: name the folder of a run of hares-pretrain."
         )
-    said = _read_json(path)
+    content = _read_json(path)
 
     def part(name: str, kind: type, default=None):
-        value = said.get(name, default)
+        value = content.get(name, default)
         if not isinstance(value, kind):
-            raise CheckpointError(f"{path}: its {name!r} is no {_WORDS[kind]}.")
+            raise CheckpointError(f"{path}: its {name!r} is not a {_WORDS[kind]}.")
         return value
 
-    _check_schema(said, path)
+    _check_schema(content, path)
     model, objective = part("model", str), part("objective", str)
     try:
         get_spec(model)
@@ -263,7 +264,7 @@ def _metadata(arrays: dict[str, np.ndarray], path: Path) -> dict:
     return metadata
 
 
-def _is_step(value) -> bool:
+def _is_step(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 

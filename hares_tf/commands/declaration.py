@@ -13,7 +13,7 @@ from absl import flags
 
 from hares_tf.utils.errors import HaresError
 
-TEXT = flags.ArgumentParser()
+TEXT: flags.ArgumentParser = flags.ArgumentParser()
 SWITCH = flags.BooleanParser()
 
 
@@ -128,7 +128,8 @@ class _ListFlag(flags.Flag):
     def parse(self, argument: str | Sequence[str]) -> None:
         """Adds the items to those of earlier occurrences."""
         items = self._parse(argument)
-        self.value = [*self.value, *items] if self.present else items
+        earlier: Any = self.value if self.present else ()
+        self.value = [*earlier, *(items or ())]
         self.present += 1
 
 
@@ -138,7 +139,7 @@ def build(declarations: Iterable[Flag]) -> flags.FlagValues:
     for declared in declarations:
         name, default, text = declared.name, declared.default, declared.help
         if declared.parser is SWITCH:
-            flag = flags.BooleanFlag(name, bool(default), text)
+            flag: flags.Flag = flags.BooleanFlag(name, bool(default), text)
         else:
             kind = _ListFlag if isinstance(declared.parser, ListParser) else flags.Flag
             flag = kind(declared.parser, flags.ArgumentSerializer(), name, default, text)
@@ -196,7 +197,7 @@ def expected(parser: flags.ArgumentParser) -> str:
 
 def choices_of(parser: flags.ArgumentParser) -> Sequence[str]:
     """Returns the words that a parser takes; none if it takes any."""
-    return getattr(parser, "enum_values", None) or getattr(parser, "choices", ())
+    return getattr(parser, "enum_values", None) or getattr(parser, "choices", None) or ()
 
 
 def flat(groups: Mapping[str, Sequence[Flag]]) -> list[Flag]:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hares_tf.checkpoints.run_files import KERAS_WEIGHTS
 from hares_tf.commands import flags
 from hares_tf.commands.declaration import (
     SWITCH,
@@ -21,9 +22,8 @@ from hares_tf.hub.archive import check_archive, pack
 from hares_tf.hub.errors import HubError
 from hares_tf.hub.export.litert import FORMAT as TFLITE
 from hares_tf.hub.export.serving_root import add_version, check_serving_root
-from hares_tf.hub.flavors import FLAVOURS, FLOAT32, PRECISIONS, REUSABLE, check_flavour
+from hares_tf.hub.flavors import FLAVORS, FLOAT32, PRECISIONS, REUSABLE, check_flavor
 from hares_tf.models.registry import get_spec, list_models
-from hares_tf.utils.errors import reason
 from hares_tf.utils.files import sha256_file
 from hares_tf.utils.plugins import load_plugin
 from hares_tf.utils.tensorflow import import_tensorflow
@@ -132,7 +132,7 @@ FLAGS = {
         flags.choice(
             "flavor",
             REUSABLE,
-            FLAVOURS,
+            FLAVORS,
             "reusable: can be trained. serving: inference only, with all constants folded.",
             goes_with=(_SAVED_MODEL,),
         ),
@@ -180,7 +180,7 @@ def _run(values: Any) -> None:
         return
     source = next((name for name in SOURCES if values[name].value), None)
     _check_paths(values, source)
-    check_flavour(values.flavor, values.precision)
+    check_flavor(values.flavor, values.precision)
     checkpoint = _open_checkpoint(values) if source == "checkpoint" else None
     spec = get_spec(checkpoint.run.model if checkpoint else values.model)
 
@@ -222,7 +222,7 @@ def _run(values: Any) -> None:
             description=spec.description,
             classifier=classifier,
             overwrite=values.overwrite,
-            flavour=values.flavor,
+            flavor=values.flavor,
             precision=values.precision,
         )
 
@@ -279,19 +279,11 @@ def _load_weights(model, values: Any, source: str | None) -> dict:
     if source == "random_weights":
         return {"source": "random", "seed": values.seed}
     path = Path(values[source].value)
-    if source == "haiku_parameters":
-        from hares_tf.checkpoints.haiku import load_haiku_parameters
+    if source == "weights" and not path.name.endswith(KERAS_WEIGHTS):
+        raise UsageError(f"--weights={path}: a Keras weights file ends in {KERAS_WEIGHTS}.")
+    from hares_tf.checkpoints import load_checkpoint
 
-        load_haiku_parameters(model, path)
-    else:
-        if not path.name.endswith(".weights.h5"):
-            raise UsageError(f"--weights={path}: a Keras weights file ends in .weights.h5.")
-        try:
-            model.load_weights(path)
-        except (OSError, ValueError, KeyError) as error:
-            raise HubError(
-                f"{path} does not hold the weights of {model.name}: {reason(error)}."
-            ) from error
+    load_checkpoint(model, path)
     return {"source": source, "file": path.name, "sha256": sha256_file(path)}
 
 

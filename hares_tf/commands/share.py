@@ -59,7 +59,7 @@ def _run(values: Any) -> None:
     if values.card and not values.card.endswith(".md"):
         raise UsageError(f"--card={values.card}: the page is Markdown; its name ends in .md.")
     module = locate(values.handle)
-    if module.kind != "saved_model":
+    if module.kind != "saved_model" or module.path is None:
         raise HubError(f"{module.handle} is not a SavedModel; export it first, with hares-export.")
     scores = ""
     if values.results:  # before anything is written, because it may fail

@@ -1,7 +1,7 @@
 """How a loaded SavedModel is called from a Keras layer: read from its traced functions.
 
 Unlike the evaluation's adapter, which needs one embedding per clip, nothing is tried out, pooled or
-normalised here: a layer gives what the module gives.
+normalized here: a layer gives what the module gives.
 """
 
 from collections.abc import Callable, Mapping

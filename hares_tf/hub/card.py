@@ -17,7 +17,7 @@ def make_card(
     weights: dict,
     description: str = "",
     classifier=None,
-    flavour: str = REUSABLE,
+    flavor: str = REUSABLE,
     precision: str = FLOAT32,
     deviation: float | None = None,
 ) -> dict:
@@ -30,9 +30,9 @@ def make_card(
         weights: provenance: at least {"source": ...}.
         description: one sentence.
         classifier: a `Classifier` that the module brings with it, or None.
-        flavour: one of `hub.flavours.FLAVOURS`.
-        precision: one of `hub.flavours.PRECISIONS`.
-        deviation: of the serving flavour, from the model (`hub.folded.deviation`).
+        flavor: one of `hub.flavors.FLAVORS`.
+        precision: one of `hub.flavors.PRECISIONS`.
+        deviation: of the serving flavor, from the model (`hub.folded.deviation`).
     """
     import tensorflow as tf
 
@@ -40,13 +40,13 @@ def make_card(
     fresh = weights.get("source") == "random"
     notes = []
     if fresh and model.has_silent_branches:
-        note = "Freshly initialised: the skip gains are 0, so all residual branches are silent"
-        if flavour == REUSABLE:
+        note = "Freshly initialized: the skip gains are 0, so all residual branches are silent"
+        if flavor == REUSABLE:
             note += (
                 ", training equals inference, and the branches' weights get zero gradients at first"
             )
         notes.append(f"{note}.")
-    interface = _interface(model, classifier, flavour)
+    interface = _interface(model, classifier, flavor)
     classes = {}
     if classifier is not None:
         classes = {
@@ -64,12 +64,12 @@ def make_card(
         "parameters": trainable,
         "frontend": model.frontend_config(),
         "weights": weights,
-        "flavour": flavour,
+        "flavour": flavor,
         "precision": precision,
         **({} if deviation is None else {"deviation_from_model": float(f"{deviation:.1e}")}),
         "interface": interface,
         **classes,
-        "training_is_stochastic": flavour == REUSABLE and model.is_stochastic,
+        "training_is_stochastic": flavor == REUSABLE and model.is_stochastic,
         "notes": notes,
         "made_with": {
             "hares_tf": __version__,
@@ -80,9 +80,9 @@ def make_card(
     }
 
 
-def _interface(model, classifier, flavour: str) -> dict:
+def _interface(model, classifier, flavor: str) -> dict:
     given = "embedding, logits" if classifier else "embedding"
-    trains = flavour == REUSABLE
+    trains = flavor == REUSABLE
     interface = {
         "__call__": "waveform float32 [batch, samples] or [samples] in [-1, 1], training=False"
         " -> embedding float32 [batch, dim]" + ("" if trains else "; training makes no difference"),

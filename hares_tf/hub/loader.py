@@ -1,7 +1,7 @@
 """Handles: from what a user types to a module on disk, and to the loaded object.
 
 Everything up to `load` works without TensorFlow for local handles, so that a finished evaluation
-can be recognised without importing it. Uses neither `hares_tf.audio` nor `hares_tf.models`: a
+can be recognized without importing it. Uses neither `hares_tf.audio` nor `hares_tf.models`: a
 handle may be anybody's.
 """
 
@@ -145,7 +145,7 @@ def _retraced(loaded):
     """Traces a loaded module's call once more, for the shapes that it was exported for.
 
     A restored function is traced anew for each shape it is called with, and what is traced is
-    optimised at its first call: about a second, once for every length of a clip. A trace for
+    optimized at its first call: about a second, once for every length of a clip. A trace for
     `[None, None]` that is there already takes them all. Traces for training are left to the first
     of their calls.
     """

@@ -48,7 +48,7 @@ def write_model_card(
         "Training data": _training_data(card["weights"]),
         "HARES scores": scores or "This module has not been scored yet.",
         "Limits": _limits(card),
-        "Licence": f"{plain(license_name)} (the weights; the code of hares_tf is Apache-2.0).",
+        "License": f"{plain(license_name)} (the weights; the code of hares_tf is Apache-2.0).",
     }
     if archive:
         name, digest = archive
@@ -66,7 +66,7 @@ def _intended_use(card: dict) -> str:
     elif classes:
         uses.append(f"tagging with the {classes} classes it was trained on")
     if card.get("flavour") == "reusable":
-        uses.append("fine-tuning on labelled recordings")
+        uses.append("fine-tuning on labeled recordings")
     return (
         "The module turns a recording (environmental sound, speech or music) into one embedding "
         f"of {card['embedding_size']} features, for:\n\n{bullets(uses)}"
@@ -137,7 +137,7 @@ def _training_data(weights: dict, tuned: int = 0) -> str:
 
 
 def _fine_tuning(weights: dict, tuned: int) -> str:
-    """What hares-finetune learnt from and how well, then what its source had learnt from.
+    """What hares-finetune learned from and how well, then what its source had learned from.
 
     `tuned` counts how often that happened: a card can hold anything.
     """

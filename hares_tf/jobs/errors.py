@@ -1,4 +1,4 @@
-"""Why jobs could not be finished."""
+"""The exceptions of `hares_tf.jobs`."""
 
 from hares_tf.utils.errors import HaresError
 

@@ -1,4 +1,4 @@
-"""How a process of the local pool starts. Imports nothing that reads the number of threads."""
+"""Start of a process of the local pool. Imports nothing that reads the number of threads."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""The activation of the normaliser-free networks and its variance-preserving factor."""
+"""The activation of the normalizer-free networks and its variance-preserving factor."""
 
 import math
 

@@ -11,7 +11,7 @@ from hares_tf.layers.scaled_ws_conv import ScaledWSConv2D
 class FastToSlowFusion(keras.layers.Layer):
     """Brings fast features to the slow frame rate and appends them to the slow channels.
 
-    A weight-standardised convolution over `(7, 1)` with stride `(4, 1)`, plain gelu, then
+    A weight-standardized convolution over `(7, 1)` with stride `(4, 1)`, plain gelu, then
     `[slow, fused]` side by side (kernel, stride and activation: official JAX code). The fast
     features themselves stay as they are.
 

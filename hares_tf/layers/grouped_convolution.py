@@ -56,7 +56,7 @@ def _tensorflow_conv2d(x, kernel, bias, strides, training):
 
 @contextlib.contextmanager
 def for_an_accelerator():
-    """Within it, functions are traced as on an accelerator, whatever devices are present here."""
+    """Context manager: functions are traced as on an accelerator, whatever devices are present."""
     token = _for_accelerator.set(True)
     try:
         yield
@@ -65,7 +65,7 @@ def for_an_accelerator():
 
 
 def accelerator_present():
-    """Whether TensorFlow sees a device other than CPUs, that is, one on which models train.
+    """Returns whether TensorFlow sees a device other than CPUs, on which models would be trained.
 
     On accelerators the native grouped convolution has a gradient, and TPU programs with the split
     form take many times longer to compile.

@@ -1,4 +1,4 @@
-"""Residual block of the normaliser-free networks."""
+"""Residual block of the normalizer-free networks."""
 
 import keras
 from keras import ops
@@ -16,7 +16,7 @@ ALPHA = 0.2
 
 @keras.saving.register_keras_serializable(package="hares_tf")
 class NFBlock(keras.layers.Layer):
-    """Pre-activation bottleneck block without normalisation (Brock et al., 2021, "NFNet").
+    """Pre-activation bottleneck block without normalization (Brock et al., 2021, "NFNet").
 
     With `a = gamma * gelu(x) * beta`:
 
@@ -81,7 +81,7 @@ class NFBlock(keras.layers.Layer):
         self.stochastic_depth = StochasticDepth(
             drop_rate, name="stochastic_depth", dtype=self.variable_dtype
         )
-        # Of two neighbours: their mean is rounded once also in half precision.
+        # A mean of two neighbors, which is rounded once in half precision, too.
         self.shortcut_pool = keras.layers.AveragePooling2D(
             self.strides, self.strides, "same", "channels_last", dtype=self.dtype_policy
         )

@@ -1,4 +1,4 @@
-"""Convolution with scaled weight standardisation."""
+"""Convolution with scaled weight standardization."""
 
 import contextlib
 import contextvars
@@ -8,17 +8,17 @@ from keras import ops
 
 from hares_tf.layers.grouped_convolution import grouped_conv2d
 
-#: Lower bound of `N * variance` in the standardisation (official JAX code): a bound, not an
-#: addition, so that it leaves ordinary kernels exactly standardised.
+#: Lower bound of `N * variance` in the standardization (official JAX code): a bound, not an
+#: addition, so that it leaves ordinary kernels exactly standardized.
 VARIANCE_FLOOR = 1e-4
 
 # Of this thread, since each replica of a strategy traces the same layers in a thread of its own.
-_given = contextvars.ContextVar("given_kernels")
+_given: contextvars.ContextVar[dict] = contextvars.ContextVar("given_kernels")
 
 
 @contextlib.contextmanager
 def given_kernels(kernels):
-    """Within it, layers called in this thread do not standardise their kernels anew.
+    """Context manager: layers called in this thread use given kernels as they are.
 
     For many calls between two updates. No gradient of such a call reaches the layer's own kernel
     and gain but through the given kernel; whoever gives it carries the gradient on.
@@ -35,16 +35,16 @@ def given_kernels(kernels):
 
 @keras.saving.register_keras_serializable(package="hares_tf")
 class ScaledWSConv2D(keras.layers.Layer):
-    """2-D convolution whose kernel is standardised per output channel at every call.
+    """2-D convolution whose kernel is standardized per output channel at every call.
 
     Effective kernel `= (kernel - mean) * gain / sqrt(max(N * variance, 1e-4))` with mean and
     (biased) variance over the `N = kernel_time * kernel_freq * channel / groups` inputs of each
     output channel; then a convolution with SAME padding and `+ bias`. Gradients flow through mean
-    and variance. Scaled weight standardisation is from "Characterizing signal propagation to close
+    and variance. Scaled weight standardization is from "Characterizing signal propagation to close
     the performance gap in unnormalized ResNets" (Brock et al., 2021); details and initial values
     follow the official JAX code.
 
-    The standardisation is computed in the variable dtype (float32 under mixed_bfloat16).
+    The standardization is computed in the variable dtype (float32 under mixed_bfloat16).
 
     Args:
         filters: number of output channels.
@@ -78,7 +78,7 @@ class ScaledWSConv2D(keras.layers.Layer):
                 f"Layer {self.name}: {self.groups} groups must divide both the {channels} input "
                 f"channels and the {self.filters} filters."
             )
-        # autocast=False: the standardisation needs the full-precision kernel, not a copy in the
+        # autocast=False: the standardization needs the full-precision kernel, not a copy in the
         # compute dtype.
         self.kernel = self.add_weight(
             name="kernel",
@@ -94,12 +94,12 @@ class ScaledWSConv2D(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
     def effective_kernel(self):
-        """Standardised kernel, `input_scale` included, in the variable dtype."""
+        """Standardized kernel, `input_scale` included, in the variable dtype."""
         kernel = ops.convert_to_tensor(self.kernel)
-        centred = kernel - ops.mean(kernel, axis=(0, 1, 2))
-        fan_in_variance = ops.sum(ops.square(centred), axis=(0, 1, 2))
+        centered = kernel - ops.mean(kernel, axis=(0, 1, 2))
+        fan_in_variance = ops.sum(ops.square(centered), axis=(0, 1, 2))
         scale = ops.rsqrt(ops.maximum(fan_in_variance, VARIANCE_FLOOR))
-        return centred * (scale * ops.convert_to_tensor(self.gain) * self.input_scale)
+        return centered * (scale * ops.convert_to_tensor(self.gain) * self.input_scale)
 
     def call(self, x, training=None):
         kernel = _given.get({}).get(id(self))

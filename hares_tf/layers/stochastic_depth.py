@@ -63,7 +63,7 @@ class StochasticDepth(keras.layers.Layer):
 
 
 def keep_mask(uniform, rate):
-    """Which examples keep their residual branch.
+    """Returns which examples keep their residual branch.
 
     Args:
         uniform: float tensor of numbers uniform in [0, 1).

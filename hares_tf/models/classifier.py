@@ -3,18 +3,19 @@
 import csv
 import io
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """What stands on the embedding.
+    """A dense classifier on the embedding.
 
     Attributes:
         dense: a built Keras layer, embedding `[batch, dim]` -> logits `[batch, classes]`, float32.
         classes: names, in the order of the logits.
     """
 
-    dense: object
+    dense: Any
     classes: tuple[str, ...]
 
     def class_map(self) -> str:

@@ -119,7 +119,7 @@ class Encoder(keras.Model):
         yield []
 
     def frontend_config(self) -> dict:
-        """The constants of the frontend for the model card; here there is no frontend."""
+        """Returns the constants of the frontend for the model card; the default is no frontend."""
         return {"kind": "none"}
 
     def compute_output_shape(self, input_shape, **_):

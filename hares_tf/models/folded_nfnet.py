@@ -5,8 +5,8 @@ convolution is written as a matrix product, bias and activation in the textbook 
 optimizer of TensorFlow recognizes the three and runs them as one operation of oneDNN, which saves
 the passes over memory that an activation costs.
 
-Weights are variables that nobody trains, not constants of the graph: each signature would hold its
-own copy of constants, and the first call of a large network would take many seconds.
+Weights are variables that are not trained, not constants of the graph: each signature would hold
+its own copy of constants, and the first call of a large network would take many seconds.
 """
 
 import numpy as np
@@ -150,7 +150,7 @@ def _pointwise(kernel, bias, activate: bool):
     def call(x):
         y = tf.reshape(tf.cast(x, kernel.dtype), [-1, inputs])
         y = tf.nn.bias_add(tf.matmul(y, tf.reshape(kernel, [inputs, outputs])), bias)
-        # The form of the activation that is recognised.
+        # The form of the activation that the graph optimizer recognizes.
         y = tf.nn.gelu(y, approximate=True) if activate else tf.cast(y, tf.float32)
         y = tf.reshape(y, tf.concat([tf.shape(x)[:3], [outputs]], axis=0))
         y.set_shape([*x.shape[:3], outputs])

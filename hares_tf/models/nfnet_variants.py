@@ -138,7 +138,7 @@ def get_variant(name):
 
 @dataclass(frozen=True)
 class BlockSettings:
-    """What a block's place in the network decides.
+    """The settings that the position of a block in the network decides.
 
     Attributes:
         stage: index of its stage.

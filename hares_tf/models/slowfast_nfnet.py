@@ -66,10 +66,10 @@ class SlowFastNFNet(keras.Model):
         gradient_checkpointing: whether training computes every block again for its gradient
             instead of keeping its activations.
         **kwargs: of `keras.Model`; `dtype` may be a policy such as `"mixed_bfloat16"` (weight
-            standardisation, gates and pooling stay float32) or `"float64"`.
+            standardization, gates and pooling stay float32) or `"float64"`.
 
     Call arguments:
-        log_mel: `[batch, time, freq, 1]`, float, standardised log-mel spectrogram.
+        log_mel: `[batch, time, freq, 1]`, float, standardized log-mel spectrogram.
         training: whether stochastic depth draws which residual branches to keep.
         residual_masks: `[rows, batch]` of 0 and 1; decides instead of a draw which residual
             branches are kept. Rows are ordered as `residual_mask_rows`.

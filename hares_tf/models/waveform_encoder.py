@@ -34,17 +34,17 @@ class WaveformEncoder(Encoder):
         self.network = network
 
     @property
-    def sample_rate(self) -> int:
+    def sample_rate(self) -> int:  # type: ignore[override]
         """Hertz."""
         return self.frontend.sample_rate
 
     @property
-    def embedding_size(self) -> int:
+    def embedding_size(self) -> int:  # type: ignore[override]
         """Number of features."""
         return self.compute_output_shape((1, self.sample_rate))[-1]
 
     @property
-    def frame_hop(self) -> int | None:
+    def frame_hop(self) -> int | None:  # type: ignore[override]
         """Samples from one step of `embedding_and_frames` to the next; None if it has no frames."""
         stride = getattr(self.network, "frame_stride", None)
         return None if stride is None else stride * self.frontend.frame_step
@@ -55,12 +55,12 @@ class WaveformEncoder(Encoder):
         return getattr(self.network, "training_draws", {})
 
     @property
-    def examples_independent(self) -> bool:
+    def examples_independent(self) -> bool:  # type: ignore[override]
         """Whether the network treats each example by itself, in training too."""
         return getattr(self.network, "examples_independent", True)
 
     @property
-    def has_silent_branches(self) -> bool:
+    def has_silent_branches(self) -> bool:  # type: ignore[override]
         """Whether fresh weights leave branches of the network without effect."""
         return getattr(self.network, "has_silent_branches", False)
 

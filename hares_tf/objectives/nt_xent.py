@@ -1,4 +1,4 @@
-"""The contrastive loss of SimCLR (Chen et al., 2020): normalised temperature cross-entropy."""
+"""The contrastive loss of SimCLR (Chen et al., 2020): normalized temperature cross-entropy."""
 
 from keras import ops
 
@@ -20,7 +20,7 @@ def unit_length(vectors):
 def nt_xent(first, second, all_first, all_second, offset, temperature):
     """Loss of each local pair against the global batch.
 
-    Each view must recognise the other view of its clip among all other views of the global batch,
+    Each view must recognize the other view of its clip among all other views of the global batch,
     `2 * global_batch - 1` candidates of which one is right; both directions count, so the loss of
     a pair is the sum of two cross-entropies (as in SimCLR's published code; a guess without
     knowledge costs `2 log(2 * global_batch - 1)`).
@@ -45,7 +45,7 @@ def nt_xent(first, second, all_first, all_second, offset, temperature):
         within = ops.matmul(view, ops.transpose(same)) / temperature - _NEVER * own
         right = ops.sum(across * own, axis=1)
         loss = loss + ops.logsumexp(ops.concatenate([across, within], axis=1), axis=1) - right
-        # Strictly more similar than every other: views that all look alike recognise nobody.
+        # Strictly more similar than every other: if all views are alike, no partner is recognized.
         wrong = ops.concatenate([across - _NEVER * own, within], axis=1)
         found = ops.cast(right > ops.max(wrong, axis=1), first.dtype)
         accuracy = accuracy + 0.5 * found

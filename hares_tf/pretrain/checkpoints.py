@@ -42,11 +42,11 @@ class Checkpoints:
         return sorted(step for step in steps if step is not None)
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint of `step` is or would be."""
+        """Returns the path of the checkpoint of `step`, whether it exists or not."""
         return self.folder / checkpoint_name(step)
 
     def clean(self) -> None:
-        """Removes what killed processes have left half written."""
+        """Removes files that killed processes have left half written."""
         for leftover in self.folder.glob(".tmp-*"):
             leftover.unlink(missing_ok=True)
 
@@ -61,7 +61,7 @@ class Checkpoints:
         arrays = {name: np.asarray(variable.value) for name, variable in variables.items()}
         metadata = json.dumps({"schema": SCHEMA, "step": step, **about})
         with atomic_file(self.path(step)) as temporary, open(temporary, "wb") as file:
-            np.savez(file, metadata=np.array(metadata), **arrays)
+            np.savez(file, allow_pickle=False, metadata=np.array(metadata), **arrays)
             file.flush()
             os.fsync(file.fileno())
         # A later one would count as the newest: the run was restored from one before it.

@@ -85,6 +85,7 @@ def _module(source: str):
             return importlib.import_module(f"hares_tf.pretrain.configs.{path.stem}")
         raise PretrainError(f"--config={source}: there is no such file.")
     spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
+    assert spec is not None and spec.loader is not None  # it ends in .py
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)

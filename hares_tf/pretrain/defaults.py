@@ -56,7 +56,7 @@ def _common() -> ConfigDict:
                 # What fills a view that is shorter than a crop: "zeros" or "repeat".
                 "pad": "zeros",
             },
-            # Neighbouring clips of a shard that are read in one piece. 1 is a perfect shuffle, for
+            # Neighboring clips of a shard that are read in one piece. 1 is a perfect shuffle, for
             # small data on a local disk.
             "block_clips": 16,
             "learning_rate": 2e-4,

@@ -1,4 +1,4 @@
-"""What a run would take, without training: parameters, memory and operations of a step."""
+"""Estimates of a run without training: parameters, memory and operations of a step."""
 
 import dataclasses
 import time
@@ -86,7 +86,7 @@ def dry_run(config, data, strategy) -> list[str]:
 def _per_clip(learner: Learner, config, classes: int) -> tuple[float, float]:
     """Bytes that the backward pass keeps, and floating-point operations of a step, for a clip.
 
-    The difference between two batches: kernels are standardised, and kept, once for all clips.
+    The difference between two batches: kernels are standardized, and kept, once for all clips.
     """
     few, many = (_traced(learner, config, classes, clips) for clips in _TRACED_CLIPS)
     clips = _TRACED_CLIPS[1] - _TRACED_CLIPS[0]
@@ -116,7 +116,7 @@ def _traced(learner: Learner, config, classes: int, clips: int) -> tuple[int, in
 
 
 class _WatchedObjective:
-    """An objective that remembers which operations there were when the loss had been computed.
+    """An objective that records the operations that exist when the loss has been computed.
 
     What gradient checkpointing computes again comes later, like the backward pass.
     """
@@ -129,7 +129,7 @@ class _WatchedObjective:
         return getattr(self._objective, name)
 
     def losses(self, *args):
-        """Those of the objective."""
+        """Delegates, and records the operations of the graph."""
         losses = self._objective.losses(*args)
         graph = tf.compat.v1.get_default_graph()
         self.forward = {operation.name for operation in graph.get_operations()}

@@ -144,7 +144,7 @@ def standardized_convolutions(learner: Learner) -> list:
 
 @contextlib.contextmanager
 def _kernels_standardized_once(learner: Learner, variables: list):
-    """Within it, all chunks use the same standardized kernels; yields a `_SharedKernels`."""
+    """Context manager: all chunks use the same standardized kernels; yields a `_SharedKernels`."""
     layers = standardized_convolutions(learner)
     with tf.GradientTape() as tape:
         kernels = [layer.effective_kernel() for layer in layers]

@@ -1,4 +1,4 @@
-"""Stopping politely: a signal asks, the training loop finishes what it is at and saves."""
+"""Graceful stop: on a signal the training loop finishes its call and saves a checkpoint."""
 
 import contextlib
 import signal
@@ -11,7 +11,7 @@ from hares_tf.utils.files import locked
 
 
 class StopRequest:
-    """Whether a signal has asked the run to stop, and which."""
+    """The signal that asked the run to stop, if any."""
 
     def __init__(self):
         self.signal: int | None = None

@@ -1,4 +1,4 @@
-"""What a run leaves to read: metrics.jsonl, TensorBoard events, lines on the terminal."""
+"""The log of a run: metrics.jsonl, TensorBoard events, lines on the terminal."""
 
 import json
 import os
@@ -45,7 +45,7 @@ class Journal:
 
     def record(self, step: int, metrics: dict[str, float]) -> None:
         """Appends metrics that hold up to and including `step`."""
-        if not self._active:
+        if self._events is None:
             return
         import tensorflow as tf
 

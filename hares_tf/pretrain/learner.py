@@ -1,4 +1,4 @@
-"""What a run trains: encoder, head and optimizer, created under the strategy."""
+"""The trained parts of a run: encoder, head and optimizer, created under the strategy."""
 
 from dataclasses import dataclass
 

@@ -36,8 +36,8 @@ def make_iterator(strategy, config, clips, learner: Learner, first_step: int):
             labels=objective.needs_labels,
             block_clips=config.block_clips,
         )
-        # Devices need no clip numbers. And that it never ends must be said: a strategy provides
-        # for a last batch that is smaller, by giving up static shapes.
+        # Devices do not need clip numbers. A strategy gives up static shapes for a smaller last
+        # batch, unless the data set is declared to be infinite.
         return dataset.map(lambda batch: {key: batch[key] for key in batch if key != "clip"}).apply(
             tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         )

@@ -28,7 +28,7 @@ _CUSTOM_TARGET = re.compile(r"custom_call\s*@([\w.$]+)")
 
 
 class ProgramContext:
-    """What the step needs of a replica context, for a program that runs on `replicas` cores.
+    """A replica context for a program that runs on `replicas` cores.
 
     Args:
         replicas: how many cores run the program together.
@@ -85,7 +85,7 @@ def lower(function, *specs) -> str:
 
 
 def obstacles(text: str) -> list[str]:
-    """What in a StableHLO module a TPU cannot run, or only slowly; [] if nothing.
+    """Returns the parts of a StableHLO module that a TPU cannot run, or only slowly.
 
     Args:
         text: of the module.

@@ -25,7 +25,7 @@ def fix_threads() -> None:
 
 
 def sums_bfloat16_exactly() -> bool:
-    """Whether the gradient of a bfloat16 kernel is summed in more than bfloat16's 8 bits here.
+    """Returns whether this processor sums the gradient of a bfloat16 kernel in more than 8 bits.
 
     Accelerators do so, and processors that multiply bfloat16. Where TensorFlow falls back to
     adding bfloat16 numbers, a sum of ones stops at 2048 and gradients were seen to deviate by up

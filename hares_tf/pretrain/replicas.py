@@ -1,4 +1,4 @@
-"""What the replicas of a strategy tell each other."""
+"""Communication between the replicas of a strategy."""
 
 import tensorflow as tf
 
@@ -6,7 +6,7 @@ from hares_tf.objectives.objective import ALONE, Gather
 
 
 def gather_of(context, batch: int) -> Gather:
-    """How the replica of `context` sees the examples of all replicas.
+    """Returns the access of one replica to the examples of all replicas.
 
     Each replica writes its examples into its own rows of an otherwise empty global batch, and the
     sum over the replicas is everybody's. Unlike `all_gather` this has static shapes, as TPUs need,

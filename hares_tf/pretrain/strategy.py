@@ -1,4 +1,4 @@
-"""Where a run computes: the one place that chooses a `tf.distribute` strategy."""
+"""The `tf.distribute` strategy of a run."""
 
 import json
 import os
@@ -64,7 +64,7 @@ def _tpu_strategy(tpu: str):
 
 
 def is_chief(strategy) -> bool:
-    """Whether this process writes what a run keeps; of several workers only the first does."""
+    """Returns whether this process writes the files of a run: of several workers the first."""
     import tensorflow as tf
 
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
@@ -75,7 +75,7 @@ def is_chief(strategy) -> bool:
 
 
 def hosts_of(strategy) -> int:
-    """How many machines feed the replicas, each with clips of its own."""
+    """Returns the number of machines that feed the replicas, each with clips of its own."""
     import tensorflow as tf
 
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):

@@ -79,9 +79,9 @@ def pretrain(
     keep_float32()
     strategy = strategy or tf.distribute.get_strategy()
     workdir = Path(workdir)
-    progress = Progress(progress)
+    reporter = Progress(progress)
     if config.precision == "mixed_bfloat16" and not sums_bfloat16_exactly():
-        progress.say(
+        reporter.say(
             "this processor adds up gradients in bfloat16, which loses digits; "
             "--config.precision=float32 does not"
         )
@@ -95,7 +95,7 @@ def pretrain(
     checkpoints = Checkpoints(workdir / CHECKPOINTS, config.keep)
     if begun is None and checkpoints.steps():
         raise PretrainError(
-            f"{workdir} holds checkpoints but no run.json that says of what; choose another."
+            f"{workdir} holds checkpoints, but no run.json; choose another --workdir."
         )
     with strategy.scope():
         learner = create_learner(config, len(clips.label_names))
@@ -110,12 +110,12 @@ def pretrain(
         step = about["step"]
         check_agreement(strategy, step=step, record=fingerprint(record))
         for sentence in passed:
-            progress.say(f"{sentence}; going on from step {step}")
+            reporter.say(f"{sentence}; going on from step {step}")
         if chief and begun is None:
             write_record(workdir, record)
         if step:
-            progress.say(f"going on from step {step:,} in {workdir}")
-        run = _Run(config, workdir, strategy, clips, learner, checkpoints, chief, probe, progress)
+            reporter.say(f"going on from step {step:,} in {workdir}")
+        run = _Run(config, workdir, strategy, clips, learner, checkpoints, chief, probe, reporter)
         # Of the run's beginning, also where it is resumed: what "exploding" is measured by.
         run.first_loss = about.get("first_loss")
         return run.train(step, variables)
@@ -196,7 +196,7 @@ class _Run:
                     journal.record(step, metrics)
                     self.progress.say(in_words(step, config.steps, metrics))
                     window, started = [], time.monotonic()
-                # Alone there is no need to wait until all workers know.
+                # A single worker does not have to wait until all workers know.
                 stopped = report["stop"] or (bool(stop) and not self.several_workers)
                 if stopped or step == config.steps or step % config.checkpoint_every == 0:
                     self._checkpoint(variables, step)
@@ -243,7 +243,7 @@ class _Run:
         return count
 
     def _missed_probe(self, step: int) -> bool:
-        """Whether the run ended between the checkpoint of `step` and its probe."""
+        """Returns whether the run ended between the checkpoint of `step` and its probe."""
         if not step or self.probe is None or not self._due(self.config.probe.every, step):
             return False
         recorded = read_metrics(self.workdir) if (self.workdir / METRICS).exists() else []
@@ -266,7 +266,7 @@ class _Run:
         step = first + index + 1
         kept = [saved for saved in self.checkpoints.steps() if saved <= first]
         what = (
-            f"{names[int(np.argmin(np.isfinite(series[index])))]} is no finite number"
+            f"{names[int(np.argmin(np.isfinite(series[index])))]} is not a finite number"
             if not finite[index]
             else f"the loss is {losses[index]:.4g}, {self.config.explosion:g} times its first value"
         )

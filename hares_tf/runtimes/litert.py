@@ -1,8 +1,9 @@
 """SavedModel -> one `.tflite` file for LiteRT (TensorFlow Lite), and its check."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def convert(directory: Path, quantize: str = NONE) -> bytes:
     return quantized(model, quantize)
 
 
-def signature(directory: Path) -> tuple[str, Callable]:
+def signature(directory: Path) -> tuple[str, Any]:
     """Returns the name and the function of the signature to convert; it keeps its module alive."""
     import tensorflow as tf
 

@@ -141,7 +141,8 @@ def parts(graph, shape: tuple[int, ...], precision: str) -> list[tuple]:
 
 def _network(graph) -> set:
     """Returns the products that depend on a logarithm, and every operation that depends on them."""
-    after_logarithm, network = set(), set()
+    after_logarithm: set = set()
+    network: set = set()
     for node in graph.get_ordered_ops():
         sources = {value.get_node() for value in node.input_values()}
         if node.get_type_name() == "Log" or sources & after_logarithm:

@@ -252,7 +252,7 @@ class DigestCache:
                 self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", rows)
 
     def _known(self, names: list[str]) -> dict[str, tuple[str, str]]:
-        """What is remembered of some contents; one query for many is far quicker than one each."""
+        """Returns the stored rows of some contents, by one query."""
         if self._database is None:
             return {}
         marks = ",".join("?" * len(names))
@@ -267,7 +267,7 @@ class DigestCache:
 
 
 def _state(path: str) -> str | None:
-    """What tells whether a file may have changed; None where it cannot be looked at."""
+    """Returns the size, inode and times of a file as text; None if they cannot be read."""
     try:
         stat = os.stat(path)
     except OSError:

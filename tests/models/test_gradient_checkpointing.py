@@ -1,4 +1,4 @@
-"""Rematerialisation: the same gradients from fewer kept activations."""
+"""Rematerialization: the same gradients from fewer kept activations."""
 
 from collections import Counter
 

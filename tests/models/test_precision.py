@@ -122,7 +122,7 @@ def test_every_operation_has_its_precision(models):
     convolutions = [layer for layer in model._flatten_layers() if isinstance(layer, ScaledWSConv2D)]
     assert operations["Conv2D", "bfloat16"] == len(convolutions) == 61
     assert operations["Conv2D", "float32"] == 0
-    # One standardisation for each convolution; dense layers of the gates; all means and logarithms.
+    # One standardization for each convolution; dense layers of the gates; all means and logarithms.
     assert operations["Rsqrt", "float32"] == len(convolutions)
     for kind in ("Rsqrt", "Mean", "Sum", "MatMul", "Log1p", "Relu"):
         assert dtypes_of(operations, kind) == {"float32"}, kind

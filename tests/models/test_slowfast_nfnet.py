@@ -1,4 +1,4 @@
-"""Behaviour of the NFNet models that does not need the recorded numbers (variant `tiny`)."""
+"""Behavior of the NFNet models that does not need the recorded numbers (variant `tiny`)."""
 
 import keras
 import numpy as np

@@ -54,7 +54,7 @@ def test_a_part_of_the_batch_gives_its_part_of_the_loss():
     np.testing.assert_allclose(part, np.asarray(whole)[3:5], rtol=1e-5)
 
 
-def test_views_that_all_look_alike_recognise_nobody():
+def test_views_that_all_look_alike_recognize_nobody():
     same = np.ones((4, 3), np.float32)
     losses = losses_of(SimCLR(), np.concatenate([same, same]))
     assert np.asarray(losses.metrics["contrastive_accuracy"]).max() == 0.0

@@ -22,8 +22,8 @@ PROGRAM = Path(__file__).with_name("run_program.py")
 
 
 @pytest.fixture(scope="module")
-def labelled_clips(tmp_path_factory):
-    """High and low tones, labelled."""
+def labeled_clips(tmp_path_factory):
+    """High and low tones, labeled."""
     folder = tmp_path_factory.mktemp("tones")
     random = np.random.default_rng(0)
     for number in range(24):
@@ -54,10 +54,10 @@ def finish(process):
 
 
 @pytest.fixture(scope="module")
-def mirrored(labelled_clips, tmp_path_factory):
+def mirrored(labeled_clips, tmp_path_factory):
     """A whole run on two replicas."""
     workdir = tmp_path_factory.mktemp("mirrored")
-    finish(start(labelled_clips, workdir, "mirrored"))
+    finish(start(labeled_clips, workdir, "mirrored"))
     return workdir
 
 
@@ -71,10 +71,10 @@ def assert_equal_runs(one, other, names=("loss", "gradient_norm", "mean_average_
 
 
 @pytest.mark.slow
-def test_classification_on_two_mirrored_replicas(mirrored, labelled_clips):
+def test_classification_on_two_mirrored_replicas(mirrored, labeled_clips):
     record = read_record(mirrored)
     assert record["environment"]["replicas"] == 2
-    assert record["label_names"] == list(open_clips(labelled_clips).label_names) == ["high", "low"]
+    assert record["label_names"] == list(open_clips(labeled_clips).label_names) == ["high", "low"]
     metrics = read_metrics(mirrored)
     assert [line["step"] for line in metrics] == list(range(1, 7))
     assert all(0.0 < line["mean_average_precision"] <= 1.0 for line in metrics)
@@ -83,29 +83,29 @@ def test_classification_on_two_mirrored_replicas(mirrored, labelled_clips):
 
 
 @pytest.mark.slow
-def test_a_mirrored_run_goes_on_from_its_checkpoint(mirrored, labelled_clips, tmp_path):
+def test_a_mirrored_run_goes_on_from_its_checkpoint(mirrored, labeled_clips, tmp_path):
     (tmp_path / "checkpoints").mkdir()
     for name in ("run.json", "metrics.jsonl", "checkpoints/step-00000004.npz"):
         (tmp_path / name).write_bytes((mirrored / name).read_bytes())
-    finish(start(labelled_clips, tmp_path, "mirrored"))
+    finish(start(labeled_clips, tmp_path, "mirrored"))
     # Average precision is over recent batches, and those before a restart are not kept.
     lines = read_metrics(tmp_path), read_metrics(mirrored)
     assert_equal_runs(*lines, names=("loss", "gradient_norm"))
 
 
 @pytest.mark.slow
-def test_gradient_caching_changes_nothing_of_a_mirrored_run(mirrored, labelled_clips, tmp_path):
+def test_gradient_caching_changes_nothing_of_a_mirrored_run(mirrored, labeled_clips, tmp_path):
     """In the compiled loop, as on a machine with several accelerators."""
-    finish(start(labelled_clips, tmp_path, "cached"))
+    finish(start(labeled_clips, tmp_path, "cached"))
     assert_equal_runs(read_metrics(tmp_path), read_metrics(mirrored))
 
 
 @pytest.mark.slow
-def test_two_workers_train_one_model(labelled_clips, tmp_path):
+def test_two_workers_train_one_model(labeled_clips, tmp_path):
     workers = [f"localhost:{free_port()}" for _ in range(2)]
     processes = [
         start(
-            labelled_clips,
+            labeled_clips,
             tmp_path,
             "multi_worker",
             TF_CONFIG=json.dumps(

@@ -122,7 +122,7 @@ def test_the_step_of_the_network_lowers_in_half_precision_with_native_groups():
 
 
 @pytest.mark.slow
-def test_kernels_standardised_once_for_all_chunks_lower():
+def test_kernels_standardized_once_for_all_chunks_lower():
     """Before the loops over the chunks, not in them."""
     text, learner = real_step(chunk=2)
     before, _, _ = text.partition("stablehlo.while")

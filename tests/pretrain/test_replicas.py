@@ -44,7 +44,7 @@ def assert_equal_steps(one, many):
     """Gradients, metrics and parameters after a step.
 
     Sums over replicas are added in another order. Where a gradient is nothing but the rounding of
-    such sums (a kernel of few inputs has none left after standardisation), Adam makes a full step
+    such sums (a kernel of few inputs has none left after standardization), Adam makes a full step
     of whatever is there: parameters are compared where the gradient is more than noise.
     """
     assert one.keys() == many.keys()

@@ -52,7 +52,7 @@ def gradients(learner, batch, draws, chunk=0):
 def largest_deviation(values, expected):
     """Relative to the largest entry of each gradient.
 
-    A gradient of which standardisation leaves nothing but rounding is measured by the others.
+    A gradient of which standardization leaves nothing but rounding is measured by the others.
     """
     floor = 1e-2 * max(np.abs(b).max() for b in expected)
     return max(

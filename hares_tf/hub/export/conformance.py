@@ -48,7 +48,7 @@ def check(directory: Path, cases_file: Path) -> list[str]:
         # As anybody would call it; this graph of its own stays the one for this shape.
         loaded(tf.constant(cases["waveform/2x16000"]))
         _trace_for_all_sizes(loaded)
-        serving = "flavour" in cases.files and cases["flavour"] == "serving"
+        serving = "flavor" in cases.files and cases["flavor"] == "serving"
         done.append(_check_frozen(loaded, cases) if serving else _check_variables(loaded, cases))
         done.append(_check_outputs(loaded, cases, "fresh"))
         done.append(_check_signatures(loaded, cases))
@@ -66,7 +66,7 @@ def check(directory: Path, cases_file: Path) -> list[str]:
 
 
 def _trace_for_all_sizes(loaded) -> None:
-    """TensorFlow would trace a restored function, and optimise it, once for each shape below."""
+    """Traces once for all shapes; TensorFlow would trace a restored function for each shape."""
     import tensorflow as tf
 
     for function in (loaded.__call__, getattr(loaded, "logits", None)):
@@ -116,16 +116,16 @@ def _check_variables(loaded, cases) -> str:
 
 
 def _check_frozen(loaded, cases) -> str:
-    """The serving flavour offers nothing to train, and the training argument changes nothing."""
+    """The serving flavor offers nothing to train, and the training argument changes nothing."""
     import tensorflow as tf
 
     offered = [*loaded.trainable_variables, *loaded.regularization_losses]
     if offered or hasattr(loaded, "train_fn"):
-        raise ConformanceError("the serving flavour offers something to train")
+        raise ConformanceError("the serving flavor offers something to train")
     waveform = tf.constant(cases["waveform/training"])
     outputs = [loaded(waveform, training=training).numpy() for training in (False, True, False)]
     if not all(np.array_equal(outputs[0], output) for output in outputs):
-        raise ConformanceError("two calls of the serving flavour differ on one waveform")
+        raise ConformanceError("two calls of the serving flavor differ on one waveform")
     return f"{len(loaded.variables)} variables, none of which can be trained"
 
 

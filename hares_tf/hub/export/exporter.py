@@ -11,7 +11,7 @@ import numpy as np
 from hares_tf.hub.card import make_card
 from hares_tf.hub.errors import HubError
 from hares_tf.hub.export import conformance
-from hares_tf.hub.flavors import FLOAT32, REUSABLE, SERVING, check_flavour
+from hares_tf.hub.flavors import FLOAT32, REUSABLE, SERVING, check_flavor
 from hares_tf.models.classifier import Classifier
 from hares_tf.utils.files import atomic_directory
 from hares_tf.utils.tensorflow import keep_float32
@@ -32,7 +32,7 @@ def export_module(
     description: str = "",
     classifier: Classifier | None = None,
     overwrite: bool = False,
-    flavour: str = REUSABLE,
+    flavor: str = REUSABLE,
     precision: str = FLOAT32,
 ) -> tuple[Path, list[str]]:
     """Exports a built `WaveformEncoder` as a Hub module.
@@ -49,14 +49,14 @@ def export_module(
         description: one sentence for the card.
         classifier: on the embedding; the module then gives logits, too.
         overwrite: replace a module that is there already.
-        flavour: "reusable" (can be trained) or "serving" (inference only, faster).
-        precision: "float32", or for the serving flavour "bfloat16".
+        flavor: "reusable" (can be trained) or "serving" (inference only, faster).
+        precision: "float32", or for the serving flavor "bfloat16".
 
     Returns:
         The folder, and one line for each check that was made.
 
     Raises:
-        HubError: `output` exists, there is no such flavour of the model, or the exported module
+        HubError: `output` exists, there is no such flavor of the model, or the exported module
             deviates from the model.
     """
     from hares_tf.hub.export import module
@@ -64,9 +64,9 @@ def export_module(
     keep_float32()
     output = Path(output)
     check_destination(output, overwrite)
-    check_flavour(flavour, precision)
-    form = {"flavour": flavour, "precision": precision}
-    deviation = _check_folding(model, precision) if flavour == SERVING else None
+    check_flavor(flavor, precision)
+    form = {"flavor": flavor, "precision": precision}
+    deviation = _check_folding(model, precision) if flavor == SERVING else None
     card = make_card(
         model,
         name or model.name,
@@ -138,7 +138,7 @@ def reference_cases(model) -> dict[str, np.ndarray]:
 
 
 def classifier_cases(classifier: Classifier, cases: dict) -> dict[str, np.ndarray]:
-    """What a classifier adds to the `cases` of its encoder: "fresh_logits", "classes", ..."""
+    """Returns the cases of a classifier: "fresh_logits", "awake_logits", "classes"."""
     head = _shapes(classifier.dense.variables)
     added = {
         "classes": np.array(classifier.classes, dtype=np.str_),
@@ -152,7 +152,7 @@ def classifier_cases(classifier: Classifier, cases: dict) -> dict[str, np.ndarra
 
 
 def _check_folding(model, precision: str) -> float:
-    """What folding changes, found with all branches of the network awake.
+    """Returns the deviation of the serving form, with all branches of the network awake.
 
     The weights of the exported module are folded, so a fresh process cannot wake its branches.
 

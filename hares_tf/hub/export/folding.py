@@ -11,7 +11,7 @@ class ServingForm:
     """Waveform `[batch, samples]` -> `(embedding, frames)`, frames None if there are none.
 
     Attributes:
-        variables: the weights; nobody trains them.
+        variables: the weights, which are not trained.
 
     Args:
         model: a built `Encoder`; later changes of its weights have no effect where it is folded.

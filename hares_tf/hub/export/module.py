@@ -20,7 +20,7 @@ from hares_tf.models.classifier import Classifier
 
 
 class HubModule(tf.Module):
-    """What a module's attributes are, in both flavours.
+    """The attributes of a module, in both flavors.
 
     `__call__(waveform [batch, samples] or [samples], training=False) -> embedding [batch, dim]`
     (one row for a single waveform), `variables`, `trainable_variables`, `regularization_losses`,
@@ -54,7 +54,7 @@ def save(
     card: dict,
     directory: Path,
     classifier: Classifier | None = None,
-    flavour: str = REUSABLE,
+    flavor: str = REUSABLE,
     precision: str = FLOAT32,
 ) -> None:
     """Writes the SavedModel of a built `WaveformEncoder` into `directory`, `card` in its assets.
@@ -66,10 +66,10 @@ def save(
         card: what the module says about itself.
         directory: the folder to write.
         classifier: on the embedding, or None.
-        flavour: one of `hub.flavours.FLAVOURS`.
-        precision: of the serving flavour.
+        flavor: one of `hub.flavors.FLAVORS`.
+        precision: of the serving flavor.
     """
-    serving = flavour == SERVING
+    serving = flavor == SERVING
     # Tracing is what takes time and graph size: once for each mode; everything callable wraps it.
     if serving:
         folded = ServingForm(model, precision)

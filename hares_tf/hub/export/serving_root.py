@@ -1,7 +1,7 @@
 """The folder that TensorFlow Serving watches: `models/hares/1`, `models/hares/2`, ...
 
 A server looks at the folder every second or so, and loads the highest version that it finds. So a
-version appears whole: it is written under a name that is no number, and renamed.
+version appears whole: it is written under a name that is not a number, and renamed.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from hares_tf.hub.errors import HubError
 
 
 def check_serving_root(root: Path) -> None:
-    """Refuses what is no folder of versions.
+    """Raises HubError if a path cannot be a folder of versions.
 
     Raises:
         HubError: it is a file, or the folder of a module.

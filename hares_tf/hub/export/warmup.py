@@ -1,6 +1,6 @@
 """Warm-up requests: what TensorFlow Serving answers to itself before it offers a new version.
 
-The first request to a graph is slow, because the graph is optimised and memory allocated. A server
+The first request to a graph is slow, because the graph is optimized and memory allocated. A server
 reads `assets.extra/tf_serving_warmup_requests`, a TFRecord file of `PredictionLog` messages, and
 replays them. The messages are those of tensorflow-serving-api, whose few fields that are needed are
 written here by hand: exporting a module should not need the package, which is pinned to one
@@ -43,7 +43,7 @@ def write_warmup(directory: Path, model_name: str, sample_rate: int) -> list[str
         The names of the signatures.
 
     Raises:
-        HubError: a signature has an input that is no waveform, length or file.
+        HubError: a signature has an input that is neither a waveform, a length nor a file.
     """
     import tensorflow as tf
 
@@ -108,7 +108,7 @@ def _wav(waveform: np.ndarray, sample_rate: int) -> bytes:
 
 
 def _prediction_log(model_name: str, signature_name: str, inputs: dict[str, np.ndarray]) -> bytes:
-    """A serialised `PredictionLog` that holds one `PredictRequest`."""
+    """A serialized `PredictionLog` that holds one `PredictRequest`."""
     import tensorflow as tf
 
     spec = _field(_MODEL_NAME, model_name.encode()) + _field(

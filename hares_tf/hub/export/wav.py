@@ -35,12 +35,12 @@ def length(contents, row, sample_rate: int):
 
 
 def _checked(contents, row, sample_rate: int):
-    """Where the samples of a file begin, its frames, and its channels; int32 each."""
+    """Returns the offset of the samples of a file, its frames and its channels; int32 each."""
     total = tf.cast(tf.strings.length(contents), tf.int64)
     riff = _bytes(contents, tf.constant(0, tf.int64), _HEADER)
     is_wav = _says(riff[:4], b"RIFF") & _says(riff[8:], b"WAVE")
     with tf.control_dependencies(
-        [tf.debugging.Assert(is_wav, ["wav_bytes: entry", row, "is no WAV file" + _ADVICE])]
+        [tf.debugging.Assert(is_wav, ["wav_bytes: entry", row, "is not a WAV file" + _ADVICE])]
     ):
         form, data = _chunks(contents, total)
     complete = (form >= 0) & (data >= 0)
@@ -86,7 +86,7 @@ def _checked(contents, row, sample_rate: int):
 
 
 def _chunks(contents, total):
-    """Where the chunks "fmt " and "data" begin, int64; -1 for what does not come before the end."""
+    """Returns the offsets of the chunks "fmt " and "data", int64; -1 if a chunk is missing."""
 
     def body(at, form, data):
         head = _bytes(contents, at, 8)

@@ -1,6 +1,6 @@
-"""Classification on one GPU, for collections of thousands to some hundred thousand labelled clips.
+"""Classification on one GPU, for collections of thousands to some hundred thousand labeled clips.
 
-Not of the paper, but for its smaller batch and fewer steps; labelled collections are overfitted
+Not from the paper: a smaller batch and fewer steps; labeled collections are overfitted
 sooner than AudioSet.
 """
 

@@ -167,11 +167,11 @@ def test_trap_grouped_convolutions_train_without_onednn():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flavour", ["reusable", "serving"])
-def test_modules_run_without_onednn(tmp_path, flavour):
+@pytest.mark.parametrize("flavor", ["reusable", "serving"])
+def test_modules_run_without_onednn(tmp_path, flavor):
     """TensorFlow leaves it off on some processors; an export checks itself. Others are with it."""
     program = "import micro, sys; from hares_tf.commands.export import main; sys.exit(main())"
-    flags = [f"--model={micro.NAME}", "--random_weights", f"--flavor={flavour}"]
+    flags = [f"--model={micro.NAME}", "--random_weights", f"--flavor={flavor}"]
     paths = [str(Path(micro.__file__).parents[n]) for n in (1, 0)]
     done = subprocess.run(
         [sys.executable, "-c", program, *flags, f"--output={tmp_path / 'module'}"],
@@ -187,7 +187,7 @@ def test_modules_run_without_onednn(tmp_path, flavour):
     assert "equal the in-memory model" in done.stdout + done.stderr
 
 
-def test_regularisation_losses_are_saved(tmp_path):
+def test_regularization_losses_are_saved(tmp_path):
     model = create_model(micro.NAME)
     kernel = model.network.trainable_variables[0]
     kernel.regularizer = keras.regularizers.L2(0.5)

@@ -1,4 +1,4 @@
-"""The serving flavour computes what the model computes, and cannot be trained."""
+"""The serving flavor computes what the model computes, and cannot be trained."""
 
 import platform
 
@@ -42,8 +42,8 @@ def classifier():
 
 @pytest.fixture(scope="module")
 def folders(model, classifier, tmp_path_factory):
-    """The serving flavour in both precisions."""
-    root = tmp_path_factory.mktemp("flavours")
+    """The serving flavor in both precisions."""
+    root = tmp_path_factory.mktemp("flavors")
     for precision in TOLERANCES:
         hub_module.save(model, {}, root / precision, classifier, "serving", precision)
     return root
@@ -108,8 +108,8 @@ class TestServing:
         waveform = noise(8, 2000)
         np.testing.assert_array_equal(served(waveform, training=True), served(waveform))
 
-    def test_kernels_are_not_standardised_again(self, folders, precision, tiny_module):
-        """The standardisation is the one user of this operation."""
+    def test_kernels_are_not_standardized_again(self, folders, precision, tiny_module):
+        """The standardization is the one user of this operation."""
         raw = [name for name, _ in conformance.saved_operations(tiny_module)]
         folded = [name for name, _ in conformance.saved_operations(folders / precision)]
         assert "Rsqrt" in raw and "Rsqrt" not in folded
@@ -117,7 +117,7 @@ class TestServing:
 
     @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN is for x86")
     def test_activations_are_fused(self, folders):
-        """What the form of the 1x1 convolutions is for; a newer TensorFlow may recognise another.
+        """What the form of the 1x1 convolutions is for; a newer TensorFlow may recognize another.
 
         In bfloat16 only processors that have it fuse, so float32 is what is tested.
         """
@@ -144,7 +144,7 @@ class TestServing:
     def test_conformance(self, folders, model, classifier, tmp_path, precision):
         cases = export.reference_cases(model)
         cases |= export.classifier_cases(classifier, cases)
-        cases |= {"flavour": np.array("serving"), "precision": np.array(precision)}
+        cases |= {"flavor": np.array("serving"), "precision": np.array(precision)}
         cases = {name: value for name, value in cases.items() if "1x60s" not in name}  # slow
         np.savez(tmp_path / "cases.npz", **cases)
         done = conformance.check(folders / precision, tmp_path / "cases.npz")
@@ -183,7 +183,7 @@ class TestExport:
         assert "train_fn" not in card["interface"] and "wav_bytes" in card["interface"]
         assert not card["training_is_stochastic"]
 
-    def test_card_of_the_reusable_flavour(self, tiny_module):
+    def test_card_of_the_reusable_flavor(self, tiny_module):
         card = locate(tiny_module).card
         assert (card["flavour"], card["precision"]) == ("reusable", "float32")
         assert "train_fn" in card["interface"] and card["frame_hop_samples"] == 640
@@ -216,14 +216,14 @@ class TestExport:
     @pytest.mark.parametrize("form", [("tasty", "float32"), ("serving", "float16")])
     def test_unknown_names_in_a_program(self, model, tmp_path, form):
         with pytest.raises(HubError, match="there is no"):
-            export_module(model, tmp_path / "m", weights=RANDOM, flavour=form[0], precision=form[1])
+            export_module(model, tmp_path / "m", weights=RANDOM, flavor=form[0], precision=form[1])
 
     def test_wrong_folding_is_noticed_in_silent_branches(self, tmp_path, monkeypatch):
         """A fresh network's skip gains are 0: its outputs alone would not show the fault."""
         fresh = create_model("slowfast_nfnet_tiny")
         monkeypatch.setattr(folded_nfnet, "ALPHA", 0.21)
         with pytest.raises(HubError, match="deviates"):
-            export_module(fresh, tmp_path / "m", weights=RANDOM, flavour="serving")
+            export_module(fresh, tmp_path / "m", weights=RANDOM, flavor="serving")
         assert list(tmp_path.iterdir()) == []
         gains = [v for v in fresh.trainable_variables if v.name == "skip_gain"]
         assert gains and all(float(gain) == 0 for gain in gains)

@@ -1,4 +1,4 @@
-"""The serving flavour of Slowfast NFNet-F0 beside the reusable one: 3-second clips.
+"""The serving flavor of Slowfast NFNet-F0 beside the reusable one: 3-second clips.
 
 Also what a first call costs after loading, what new lengths cost, and what the signature
 `with_lengths` costs.
@@ -24,8 +24,8 @@ from timing import (
 SAMPLES = 48_000
 FORMS = {
     "reusable": {},
-    "serving float32": {"flavour": "serving"},
-    "serving bfloat16": {"flavour": "serving", "precision": "bfloat16"},
+    "serving float32": {"flavor": "serving"},
+    "serving bfloat16": {"flavor": "serving", "precision": "bfloat16"},
 }
 FLOAT32, BFLOAT16 = "serving float32", "serving bfloat16"
 
