@@ -106,7 +106,8 @@ def make_plan(source: Source, settings: Settings, shards: int | None = None) -> 
     _check_settings(settings)
     recordings = source.recordings
     if not recordings:
-        raise DataError(f"{source.name}: there is nothing to prepare. {first_reasons(source)}")
+        hint = first_reasons(source)
+        raise DataError(f"{source.name}: there is nothing to prepare. {hint}")
     n_ids = len({recording.id for recording in recordings})
     if n_ids < len(recordings):
         raise DataError(

@@ -141,7 +141,7 @@ def _opened(path: str, mtime: int, size: int):
     except ImportError as error:
         raise RecordingsError(
             f"{path} needs the package array_record ({error}): pip install array_record, or "
-            "prepare the data set as tfrecord"
+            "prepare the data set as tfrecord."
         ) from error
     return array_record_module.ArrayRecordReader(path, _RANDOM_ACCESS)
 
@@ -172,7 +172,7 @@ def records(path: Path) -> Iterator[tuple[int, bytes | mmap.mmap, int, int]]:
     else:
         raise RecordingsError(
             f"{path.name} cannot be read at random, only .tfrecord and .array_record files can: "
-            "prepare the data set in one of these formats"
+            "prepare the data set in one of these formats."
         )
 
 

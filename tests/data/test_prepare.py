@@ -398,7 +398,7 @@ def test_everything_rejected_is_an_error_that_says_why(tmp_path, capsys):
     assert run(*arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1
-    for words in ("no clip is left", "All 4 recordings", "a.wav: is not a sound", "and so on"):
+    for words in ("No clip is left", "All 4 recordings", "a.wav: is not a sound", "and so on"):
         assert words in captured.err
     assert not (tmp_path / "clips").exists(), "nothing stands in the way of another try"
     write_table(tmp_path / "t.csv", [("file", "label"), ("gone.wav", "a")])

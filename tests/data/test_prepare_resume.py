@@ -120,7 +120,7 @@ def test_two_workers_killed_and_resumed_give_what_one_process_gives(
         workers = {pid for task in tasks for pid in (task / "children").read_text().split()}
         assert len(workers) >= 2
         # While it runs, nobody else may write there.
-        with pytest.raises(DataError, match="another process is writing"):
+        with pytest.raises(DataError, match="Another process is writing"):
             prepare(audio, folder, shards=SHARDS)
     finally:
         child.send_signal(signal.SIGKILL)
@@ -211,7 +211,7 @@ def test_an_unfinished_other_plan_is_refused(audio, tmp_path, monkeypatch):
             prepare(audio, tmp_path / "clips", shards=3, runner=Runner(workers=1))
     with pytest.raises(DataError, match="shards: there 3, asked 2"):
         prepare(audio, tmp_path / "clips", shards=2, runner=Runner(workers=1))
-    with pytest.raises(DataError, match="run the same hares-prepare again"):
+    with pytest.raises(DataError, match="run the same hares-prepare command again"):
         prepared(tmp_path / "clips")
     done = prepare(audio, tmp_path / "clips", shards=2, runner=Runner(workers=1), overwrite=True)
     assert len(done["shards"]) == 2
@@ -286,7 +286,7 @@ def test_a_disk_without_space_is_a_sentence_and_nothing_is_lost(audio, alone, tm
 
 def test_a_folder_of_audio_is_prepared_once(audio, alone, tmp_path, monkeypatch, capsys):
     assert prepared(alone) == alone
-    with pytest.raises(DataError, match="bring their labels"):
+    with pytest.raises(DataError, match="their own labels"):
         prepared(alone, labels="subfolder")
     cache = tmp_path / "cache"
     folder = prepared(audio, cache=cache, progress="bar")

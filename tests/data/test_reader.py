@@ -428,11 +428,11 @@ def test_other_folders_are_refused(tmp_path):
     [
         ("One step takes 70 clips.*has 62 clips: take a smaller", {"replica_batch": 70}),
         ("smallest of 4 hosts", {"replica_batch": 20, "hosts": 4}),
-        ("host is between 0 and 1", {"host": 2, "hosts": 2}),
-        ("at least one host", {"hosts": 0}),
-        ("replicas is at least 1", {"replicas": 0}),
-        ("replica_batch is at least 1", {"replica_batch": 0}),
-        ("at least one clip", {"block_clips": 0}),
+        ("host must be from 0 to 1", {"host": 2, "hosts": 2}),
+        ("number of hosts must be at least 1", {"hosts": 0}),
+        ("replicas must be at least 1", {"replicas": 0}),
+        ("replica_batch must be at least 1", {"replica_batch": 0}),
+        ("block_clips must be at least 1", {"block_clips": 0}),
         ("no step -1", {"first_step": -1}),
         ("has no labels", {"labels": True}),
     ],
@@ -443,15 +443,15 @@ def test_impossible_batches_are_refused(clips, message, changes):
 
 
 def test_impossible_crops_are_refused(clips):
-    with pytest.raises(DataError, match="has 16000 Hz, 8000 Hz are asked for"):
+    with pytest.raises(DataError, match="has 16000 Hz, but 8000 Hz are asked for"):
         batches(clips, Crops(sample_rate=8000), replica_batch=4, seed=0)
     for message, options in [
-        ("at least one view", {"views": 0}),
+        ("views must be at least 1", {"views": 0}),
         ("at least one sample", {"seconds": 0.0}),
         ("at least one sample", {"seconds": float("nan")}),
         ("fraction", {"fraction": 0.0}),
         ("fraction", {"fraction": 1.5}),
-        ("pad is", {"pad": "mirror"}),
+        ("must be .zeros. or .repeat", {"pad": "mirror"}),
     ]:
         with pytest.raises(DataError, match=message):
             Crops(**options)
