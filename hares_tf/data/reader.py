@@ -59,7 +59,7 @@ class Crops:
 
     def __post_init__(self):
         if self.views < 1:
-            raise DataError(f"views must be at least 1, not {self.views}.")
+            raise DataError(f"The number of views must be at least 1, not {self.views}.")
         if not math.isfinite(self.seconds) or self.samples < 1:
             raise DataError(
                 f"A view must have at least one sample; {self.seconds} seconds have none."

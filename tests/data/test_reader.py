@@ -446,7 +446,7 @@ def test_impossible_crops_are_refused(clips):
     with pytest.raises(DataError, match="has 16000 Hz, but 8000 Hz are asked for"):
         batches(clips, Crops(sample_rate=8000), replica_batch=4, seed=0)
     for message, options in [
-        ("views must be at least 1", {"views": 0}),
+        ("number of views must be at least 1", {"views": 0}),
         ("at least one sample", {"seconds": 0.0}),
         ("at least one sample", {"seconds": float("nan")}),
         ("fraction", {"fraction": 0.0}),

@@ -91,7 +91,7 @@ def _read(places: Places) -> Manifest:
         path, before = _table(places, name), len(segments)
         for video, segment in read_segments(path, part, names):
             if video in segments:
-                raise EvaluationError(f"{path} lists {video} again; it is in the lists already")
+                raise EvaluationError(f"{path} lists {video} again; it is in the lists already.")
             segments[video] = segment
         if len(segments) - before != rows:
             notes.append(f"{name} has {len(segments) - before:,} rows, not {rows:,}.")
@@ -139,11 +139,11 @@ def tag_names(path: Path) -> dict[str, str]:
     for number, row in read_table(path, ("index", "mid", "display_name")):
         if row["index"] != str(len(names)):
             raise EvaluationError(
-                f"{path}, row {number}: index {row['index']!r}, where {len(names)} is due"
+                f"{path}, row {number}: index {row['index']!r}, where {len(names)} is due."
             )
         names[row["mid"]] = row["display_name"]
     if len(names) != N_TAGS:
-        raise EvaluationError(f"{path} has {len(names)} tags, not {N_TAGS}; fetch it again")
+        raise EvaluationError(f"{path} has {len(names)} tags, not {N_TAGS}; fetch it again.")
     return names
 
 
@@ -160,14 +160,14 @@ def read_segments(path: Path, part: str, names: Mapping[str, str]) -> Iterator[t
                 where = f"{path}, row {reader.line_num}"
                 if len(row) != 4:
                     raise EvaluationError(
-                        f"{where}: {len(row)} cells, not 4 (id, start, end, tags)"
+                        f"{where}: {len(row)} cells, not 4 (id, start, end, tags)."
                     )
                 video, start, _, mids = row
                 if mids not in known:
                     known[mids] = _tags(mids, names, where)
                 yield video, Segment(_seconds(start, where), known[mids], part)
     except OSError as error:
-        raise EvaluationError(f"cannot read {path} ({error.strerror})") from error
+        raise EvaluationError(f"Cannot read {path} ({error.strerror}).") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise EvaluationError(f"{path} is not a UTF-8 table: {error}") from error
 
@@ -175,7 +175,7 @@ def read_segments(path: Path, part: str, names: Mapping[str, str]) -> Iterator[t
 def _tags(mids: str, names: Mapping[str, str], where: str) -> tuple[str, ...]:
     unknown = [mid for mid in mids.split(",") if mid not in names]
     if unknown:
-        raise EvaluationError(f"{where}: {unknown[0]!r} is none of the {N_TAGS} tags")
+        raise EvaluationError(f"{where}: {unknown[0]!r} is none of the {N_TAGS} tags.")
     return tuple(names[mid] for mid in mids.split(","))
 
 
@@ -183,7 +183,7 @@ def _seconds(cell: str, where: str) -> float:
     try:
         return float(cell)
     except ValueError as error:
-        raise EvaluationError(f"{where}: the start {cell!r} is no number") from error
+        raise EvaluationError(f"{where}: the start {cell!r} is not a number.") from error
 
 
 def match_sounds(root: Path, segments: Mapping[str, Segment]) -> tuple[dict[str, Sound], int]:

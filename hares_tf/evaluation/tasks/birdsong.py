@@ -107,7 +107,7 @@ def _table_path(root: Path, paths: list[Path], name: str, usual: str, token: str
     if near:
         raise EvaluationError(
             f"{root} has {len(near)} tables that may be the labels of {name} "
-            f"({', '.join(path.name for path in near)}); keep only {usual}"
+            f"({', '.join(path.name for path in near)}); keep only {usual}."
         )
     raise EvaluationError(
         f"{root} lacks the labels of {name}: no table {usual} is in it.\n{DATASET.obtain}"
@@ -121,11 +121,11 @@ def _read_labels(path: Path, first_in: dict[str, str]) -> dict[str, str]:
         key, label = stem(row["itemid"]), row["hasbird"].strip()
         where = f"{path}, row {number}"
         if not key:
-            raise EvaluationError(f"{where}: the column 'itemid' is empty")
+            raise EvaluationError(f"{where}: the column 'itemid' is empty.")
         if label not in LABELS.names:
-            raise EvaluationError(f"{where}: hasbird of {key} is {label!r}, not 0 or 1")
+            raise EvaluationError(f"{where}: hasbird of {key} is {label!r}, not 0 or 1.")
         if key in first_in:
-            raise EvaluationError(f"{where}: {key} is listed already ({first_in[key]})")
+            raise EvaluationError(f"{where}: {key} is listed already ({first_in[key]}).")
         table[key], first_in[key] = label, where
     return table
 

@@ -46,20 +46,20 @@ def _read(places: Places) -> Manifest:
     for where, row in _rows(place):
         name, fold = row["filename"], row["fold"]
         if name in listed:
-            raise EvaluationError(f"{where}: {name} is listed already")
+            raise EvaluationError(f"{where}: {name} is listed already.")
         if fold not in FOLDS:
-            raise EvaluationError(f"{where}: fold {fold!r} is not one of {', '.join(FOLDS)}")
+            raise EvaluationError(f"{where}: fold {fold!r} is not one of {', '.join(FOLDS)}.")
         if category_of.setdefault(row["target"], row["category"]) != row["category"]:
             raise EvaluationError(
                 f"{where}: target {row['target']} is {row['category']!r} here and "
-                f"{category_of[row['target']]!r} further up"
+                f"{category_of[row['target']]!r} further up."
             )
         listed[name], folds[name] = row["category"], fold
     names = sorted(category_of.values())
     if len(names) != N_CLASSES or len(set(names)) != N_CLASSES:
         raise EvaluationError(
             f"{place}: {TABLE} has {len(set(names))} categories and {len(names)} targets, "
-            f"not {N_CLASSES} of each"
+            f"not {N_CLASSES} of each."
         )
     sounds = {
         name.rpartition("/")[2]: sound
@@ -88,7 +88,7 @@ def _table_in(place: Path) -> tuple[str, bytes]:
     """Returns the name and the content of the table in an archive."""
     tables = [m for name, m in sounds_in(place, ".csv").items() if f"/{name}".endswith(f"/{TABLE}")]
     if len(tables) != 1:
-        raise EvaluationError(f"{place} has {len(tables)} tables {TABLE}, not one; fetch it again")
+        raise EvaluationError(f"{place} has {len(tables)} tables {TABLE}, not one; fetch it again.")
     try:
         return tables[0].where, tables[0].read()
     except AudioError as error:

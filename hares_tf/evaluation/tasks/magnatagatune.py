@@ -63,7 +63,7 @@ def _read(places: Places) -> Manifest:
     for line, row in read_table(table, ("clip_id", "mp3_path", *TAGS), delimiter="\t"):
         clip, path = row["clip_id"], row["mp3_path"]
         if clip in ids:
-            raise EvaluationError(f"{table}, row {line}: the clip {clip!r} is listed twice")
+            raise EvaluationError(f"{table}, row {line}: the clip {clip!r} is listed twice.")
         ids.add(clip)
         part = _part(table, line, path)
         tags = _tags(table, line, row)
@@ -75,7 +75,7 @@ def _read(places: Places) -> Manifest:
             missing.append(clip)
     if not clips:
         raise EvaluationError(
-            f"none of the {len(ids)} clips in {table} was found; the first looked for is "
+            f"None of the {len(ids)} clips in {table} was found; the first looked for is "
             f"{missing[0] if missing else 'none'}. {DATASET.obtain}"
         )
     return Manifest(tuple(clips), Labels.tags(TAGS), missing=tuple(missing), n_excluded=n_excluded)
@@ -107,7 +107,7 @@ def _part(table: Path, line: int, path: str) -> str:
     folder = path.split("/")[0]
     if len(folder) != 1 or folder not in _FOLDERS:
         raise EvaluationError(
-            f"{table}, row {line}: mp3_path {path!r} does not begin with one of the folders 0 to f"
+            f"{table}, row {line}: mp3_path {path!r} does not begin with one of the folders 0 to f."
         )
     number = int(folder, 16)
     return "train" if number < 12 else "validation" if number == 12 else "test"
@@ -117,7 +117,7 @@ def _tags(table: Path, line: int, row: Mapping[str, str]) -> tuple[str, ...]:
     for tag in TAGS:
         if row[tag] not in ("0", "1"):
             raise EvaluationError(
-                f"{table}, row {line}: the tag {tag!r} is {row[tag]!r}, neither 0 nor 1"
+                f"{table}, row {line}: the tag {tag!r} is {row[tag]!r}, neither 0 nor 1."
             )
     return tuple(tag for tag in TAGS if row[tag] == "1")
 

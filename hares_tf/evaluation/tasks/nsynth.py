@@ -79,7 +79,7 @@ def _read(field: str, places: Places) -> Manifest:
             else:
                 clips.append(Clip(note, sound, label, part))
     if not clips:
-        raise EvaluationError(f"none of NSynth's {len(missing)} notes was found. {DATASET.obtain}")
+        raise EvaluationError(f"None of NSynth's {len(missing)} notes was found. {DATASET.obtain}")
     return Manifest(tuple(clips), labels, missing=tuple(missing))
 
 
@@ -104,7 +104,7 @@ def _notes(
         if isinstance(value, int) != (field == "pitch") or label not in known:
             raise EvaluationError(
                 f"{files[table].where}: {field} of {note!r} is {value!r}, which is none of the "
-                f"{len(known)} known ones"
+                f"{len(known)} known ones."
             )
         yield note, label, files.get(f"{root}audio/{note}.wav")
 
@@ -124,11 +124,11 @@ def _values(table: Sound, field: str) -> dict[str, object]:
             with open(table.where, encoding="utf-8") as file:
                 values = json.load(file, object_hook=keep)
     except (OSError, AudioError) as error:
-        raise EvaluationError(f"cannot read {table.where} ({error})") from error
+        raise EvaluationError(f"Cannot read {table.where} ({error}).") from error
     except ValueError as error:
         raise EvaluationError(f"{table.where} is not JSON: {error}") from error
     if not isinstance(values, dict):
-        raise EvaluationError(f"{table.where} is no list of notes by name")
+        raise EvaluationError(f"{table.where} is not a list of notes by name.")
     return values
 
 

@@ -109,12 +109,12 @@ def read_prepared(
             if label not in known:
                 raise EvaluationError(
                     f"{folder}: {feature} of {split} example {number} is {label!r}, which is none "
-                    f"of the task's {len(known)} labels"
+                    f"of the task's {len(known)} labels."
                 )
             sound = TfdsSound(paths[file], record, offset, size, whole, index["rate"])
             clips.append(Clip(name or f"{split}/{number}", sound, label, _PARTS[split]))
     if not clips:
-        raise EvaluationError(f"{folder} has no examples: prepare the data set again")
+        raise EvaluationError(f"{folder} has no examples: prepare the data set again.")
     source = f"read from the prepared data set {builder.name}/{folder.name} of tensorflow-datasets"
     return Manifest(tuple(clips), labels, notes=(source, *builder.notes))
 
@@ -144,8 +144,8 @@ def _prepared_folder(places: Places, name: str) -> Path | None:
     root = Path(os.path.abspath(places.tfds_dir))
     if not root.is_dir():
         raise EvaluationError(
-            f"the data_dir of tensorflow-datasets {root} is no folder: --tfds_dir names the one "
-            "that holds a folder per builder, usually ~/tensorflow_datasets"
+            f"The data_dir of tensorflow-datasets {root} is not a folder: --tfds_dir names the one "
+            "that holds a folder per builder, usually ~/tensorflow_datasets."
         )
     versions = [
         (tuple(map(int, folder.name.split("."))), folder)
@@ -196,17 +196,18 @@ def _make_index(folder: Path, builder: Builder) -> dict:
         }
     except Exception as error:  # the library raises all kinds
         raise EvaluationError(
-            f"{folder} is no data set that tensorflow-datasets can open ({error}); prepare it again"
+            f"{folder} is not a data set that tensorflow-datasets can open ({error}); prepare it "
+            "again."
         ) from error
     if len(audio.shape) != 1:
-        raise EvaluationError(f"{folder}: audio has the shape {audio.shape}; one channel is needed")
+        raise EvaluationError(f"{folder}: audio has the shape {audio.shape}, not one channel.")
     files: list[str] = []
     splits: dict[str, list] = {split: [] for split in shards}
     for split, pairs in shards.items():
         for path, length in pairs:
             found = [[len(files), *example] for example in _examples(Path(path), builder, names)]
             if len(found) != length:
-                raise EvaluationError(f"{path} has {len(found)} of {length} examples; {AGAIN}")
+                raise EvaluationError(f"{path} has {len(found)} of {length} examples; {AGAIN}.")
             files.append(path.name)
             splits[split].extend(found)
     rate = getattr(audio, "sample_rate", None) or _SAMPLE_RATE
@@ -240,6 +241,6 @@ def _examples(path: Path, builder: Builder, names: dict[str, list[str]]) -> Iter
                 example.append(number)
             yield example
     except KeyError as error:
-        raise EvaluationError(f"{path}: an example has no {error}; {AGAIN}") from error
+        raise EvaluationError(f"{path}: an example has no {error}; {AGAIN}.") from error
     except (OSError, RuntimeError, ValueError, IndexError) as error:
-        raise EvaluationError(f"{path} cannot be read ({error}); {AGAIN}") from error
+        raise EvaluationError(f"{path} cannot be read ({error}); {AGAIN}.") from error

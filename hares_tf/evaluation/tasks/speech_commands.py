@@ -143,7 +143,8 @@ def _silence(noises: Mapping[str, Sound], parts: Mapping[str, str]) -> list[Clip
             header = soundfile.info(io.BytesIO(content(noises[name])))
         except soundfile.SoundFileError as error:
             raise EvaluationError(
-                f"{noises[name].where} is no recording that can be read ({error}); fetch it again"
+                f"{noises[name].where} is not a recording that can be read ({error}); fetch it "
+                "again."
             ) from error
         rate = header.samplerate
         for start in range(0, header.frames - rate, rate // 2):
@@ -162,11 +163,11 @@ def _test_set(places: Places) -> list[Clip]:
         if folder not in LABELS_12:
             raise EvaluationError(
                 f"{sound.where}: {folder or 'the top'} is none of the {len(LABELS_12)} labels "
-                f"({', '.join(LABELS_12)}); keep only the test set in {place}"
+                f"({', '.join(LABELS_12)}); keep only the test set in {place}."
             )
         clips.append(Clip(f"{_TEST_SET}/{folder}/{file}", sound, folder, "test"))
     if not clips:
-        raise EvaluationError(f"{place} holds no .wav file; unpack the test set there again")
+        raise EvaluationError(f"{place} holds no .wav file; unpack the test set there again.")
     return clips
 
 

@@ -94,7 +94,7 @@ def _read_official(places: Places) -> Manifest:
             cells = line.split("\t")
             where = f"{path}, entry {number}"
             if len(cells) != 2:
-                raise EvaluationError(f"{where}: not a file and its scene, separated by a tab")
+                raise EvaluationError(f"{where}: not a file and its scene, separated by a tab.")
             parts[_list(listed, *cells, where)] = part
     sounds, notes = _sounds(home)
     return put_together(LABELS, listed, parts, sounds, home, notes=notes)
@@ -109,11 +109,11 @@ def _list(listed: dict[str, str], file: str, scene: str, where: str) -> str:
     """Adds a recording to the list; returns its key."""
     key, scene = stem(file), scene.strip()
     if not key:
-        raise EvaluationError(f"{where}: the name of the recording is empty")
+        raise EvaluationError(f"{where}: the name of the recording is empty.")
     if scene not in SCENES:
-        raise EvaluationError(f"{where}: {scene!r} is none of the scenes {', '.join(SCENES)}")
+        raise EvaluationError(f"{where}: {scene!r} is none of the scenes {', '.join(SCENES)}.")
     if key in listed:
-        raise EvaluationError(f"{where}: {key} is listed already")
+        raise EvaluationError(f"{where}: {key} is listed already.")
     listed[key] = scene
     return key
 

@@ -69,19 +69,19 @@ def read_splits(places: Places, task_id: str, explanation: str) -> dict[str, str
     for number, row in read_table(path, ("file", "split")):
         key, split = stem(row["file"]), row["split"].strip()
         if not key:
-            raise EvaluationError(f"{path}, row {number}: the column 'file' is empty")
+            raise EvaluationError(f"{path}, row {number}: the column 'file' is empty.")
         if split not in SPLITS:
             raise EvaluationError(
-                f"{path}, row {number}: split {split!r} is not one of {', '.join(SPLITS)}"
+                f"{path}, row {number}: split {split!r} is not one of {', '.join(SPLITS)}."
             )
         if key in splits:
             raise EvaluationError(
-                f"{path}, row {number}: {key} is listed already in row {row_of[key]}"
+                f"{path}, row {number}: {key} is listed already in row {row_of[key]}."
             )
         splits[key], row_of[key] = split, number
     for split in ("train", "test"):
         if split not in splits.values():
-            raise EvaluationError(f"{path}: no row has the split {split!r}")
+            raise EvaluationError(f"{path}: no row has the split {split!r}.")
     return splits
 
 
@@ -150,7 +150,7 @@ def split_as_paper(
     if strangers:
         raise EvaluationError(
             f"{path} names {len(strangers)} recordings that the tables of the data set do not "
-            f"list, such as {strangers[0]!r}; it must be a split of this data set"
+            f"list, such as {strangers[0]!r}; it must be a split of this data set."
         )
     count = sum(split != "validation" for split in splits.values())
     if count in paper_clips:
@@ -191,7 +191,7 @@ def put_together(
     if not clips:
         example = taking_part[0] if taking_part else "any"
         raise EvaluationError(
-            f"{place} holds none of the {len(taking_part)} listed recordings, such as {example!r}"
+            f"{place} holds none of the {len(taking_part)} listed recordings, such as {example!r}."
         )
     n_excluded = len(listed) - len(taking_part)
     if n_excluded:
