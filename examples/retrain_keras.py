@@ -1,4 +1,4 @@
-"""Retrains a Hub module on labelled recordings, in Keras 3, and exports the result as a module.
+"""Retrains a Hub module on labeled recordings, in Keras 3, and exports the result as a module.
 
     python examples/retrain_keras.py --handle=demo/tiny_simclr --audio=sounds --output=mine
 
@@ -33,17 +33,17 @@ if Path(args.output).exists() or not 0 < args.seconds <= 3600:
 try:
     stated, _ = stated_interface(locate(args.handle), Interface(args.sample_rate or None))
     hub, rate = HubLayer(args.handle, trainable=True), stated.sample_rate
-    found = read_recordings(args.audio, args.labels)
-    waveforms = [recording.sound.load(rate) for recording in found.recordings]
+    data = read_recordings(args.audio, args.labels)
+    waveforms = [recording.sound.load(rate) for recording in data.recordings]
 except HaresError as error:
     parser.error(str(error))
 x = keras.utils.pad_sequences(waveforms, round(args.seconds * rate), "float32", "post", "post")
-y = np.array([recording.label for recording in found.recordings])
+y = np.array([recording.label for recording in data.recordings])
 test = np.random.default_rng(0).permutation(len(y)) % 5 == 0
-print(f"{len(y)} recordings of {len(found.classes)} labels, {test.sum()} of them held out")
+print(f"{len(y)} recordings of {len(data.classes)} labels, {test.sum()} of them held out")
 embedding = hub(waveform := keras.Input((None,), name="waveform"))
 frozen = keras.Model(waveform, embedding).predict(x, batch_size=8, verbose=0)  # needed only once
-head = keras.Sequential([keras.layers.Normalization(), keras.layers.Dense(len(found.classes))])
+head = keras.Sequential([keras.layers.Normalization(), keras.layers.Dense(len(data.classes))])
 head.layers[0].adapt(frozen[~test])
 model = keras.Model(waveform, logits := head(embedding))
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -54,6 +54,6 @@ for stage, part, inputs, step, epochs in stages:
     print(f"{stage}: {part.evaluate(inputs[test], y[test], 8, 0)[1]:.1%} are right")
 with atomic_directory(args.output) as draft:
     keras.Model(waveform, {"embedding": embedding, "logits": logits}).export(draft, verbose=False)
-    card = {"name": Path(args.output).name, "sample_rate": rate, "classes": found.classes}
+    card = {"name": Path(args.output).name, "sample_rate": rate, "classes": data.classes}
     (draft / "model_card.json").write_text(json.dumps(card), encoding="utf-8")
 print(f"{args.output}: waveform -> embedding, logits")

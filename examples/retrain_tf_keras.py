@@ -1,4 +1,4 @@
-"""Retrains a Hub module on labelled recordings in Keras 2 (tf_keras), through hub.KerasLayer.
+"""Retrains a Hub module on labeled recordings in Keras 2 (tf_keras), through hub.KerasLayer.
 
     python examples/retrain_tf_keras.py --handle=demo/tiny_simclr --audio=sounds --output=mine
 
@@ -36,17 +36,17 @@ if Path(args.output).exists() or not 0 < args.seconds <= 3600:
 try:
     module, known = locate(args.handle), Interface(args.sample_rate or None)
     rate = stated_interface(module, known)[0].sample_rate  # never guessed
-    found = read_recordings(args.audio, args.labels)
-    waveforms = [recording.sound.load(rate) for recording in found.recordings]
+    data = read_recordings(args.audio, args.labels)
+    waveforms = [recording.sound.load(rate) for recording in data.recordings]
 except HaresError as error:
     parser.error(str(error))
 x = utils.pad_sequences(waveforms, round(args.seconds * rate), "float32", "post", "post")
-y = np.array([recording.label for recording in found.recordings])
+y = np.array([recording.label for recording in data.recordings])
 test = np.random.default_rng(0).permutation(len(y)) % 5 == 0
-print(f"{len(y)} recordings of {len(found.classes)} labels, {test.sum()} of them held out")
+print(f"{len(y)} recordings of {len(data.classes)} labels, {test.sum()} of them held out")
 hub, scale = tensorflow_hub.KerasLayer(str(module.path), trainable=True), layers.Normalization()
 scale.adapt(Sequential([hub]).predict(x[~test], batch_size=8, verbose=0))
-model = Sequential([Input((None,), name="waveform"), hub, scale, layers.Dense(len(found.classes))])
+model = Sequential([Input((None,), name="waveform"), hub, scale, layers.Dense(len(data.classes))])
 loss = losses.SparseCategoricalCrossentropy(from_logits=True)
 for stage, epochs, step in (("frozen", 50, 1e-2), ("fine-tuned", args.epochs, 1e-4)):
     hub.trainable = stage == "fine-tuned"

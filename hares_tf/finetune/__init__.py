@@ -1,4 +1,4 @@
-"""A folder of labelled recordings -> a fine-tuned Hub module that names its classes.
+"""Fine-tuning: a folder of labeled recordings to a Hub module that names its classes.
 
 The names load on first use, so that `hares-finetune --help` needs no TensorFlow.
 """

@@ -1,4 +1,4 @@
-"""The card of a fine-tuned module: its source's, with what is new."""
+"""The card of a fine-tuned module: its source's card, updated."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ from hares_tf import __version__
 from hares_tf.hub.card import CARD_SCHEMA, CLASS_MAP_NAME
 from hares_tf.hub.flavors import REUSABLE
 
-# How the source wanted to be called, and how long its inputs are: the wrapper sees to both.
-_OF_THE_SOURCE = (
+# How the source is called and how long its inputs are: the wrapper takes care of both.
+_SOURCE_ONLY = (
     "entry_point", "output_key", "window_samples", "pool", "input_rank", "normalise",
 )  # fmt: skip
 
@@ -23,23 +23,23 @@ def make_card(
     weights: dict,
     signatures: Sequence[str],
 ) -> dict:
-    """What a fine-tuned module says about itself.
+    """Makes the card.
 
     Args:
         source: the card of the module that was fine-tuned, or None.
-        name: of the new one.
-        sample_rate: hertz.
-        embedding_size: features.
+        name: name of the new module.
+        sample_rate: in hertz.
+        embedding_size: number of features.
         classes: names, in the order of the logits.
-        parameters: trainable ones of the encoder.
-        weights: where they come from.
-        signatures: names of those that the source's embedding comes from, beside serving_default.
+        parameters: number of the encoder's trainable parameters.
+        weights: where the weights come from.
+        signatures: names of the source's signatures with an embedding, beside serving_default.
     """
     import tensorflow as tf
 
-    kept = {k: v for k, v in (source or {}).items() if k not in _OF_THE_SOURCE}
-    told = kept.get("interface")
-    told = told if isinstance(told, dict) else {}
+    kept = {k: v for k, v in (source or {}).items() if k not in _SOURCE_ONLY}
+    described = kept.get("interface")
+    described = described if isinstance(described, dict) else {}
     call = "waveform float32 [batch, samples] or [samples] in [-1, 1], training=False"
     interface = {
         "__call__": f"{call} -> embedding float32 [batch, dim]",
@@ -49,7 +49,7 @@ def make_card(
         "class_map": "asset, CSV with the columns index (of the logit) and display_name",
     }
     for signature in signatures:
-        words = str(told.get(signature, "as in the source -> {embedding}"))
+        words = str(described.get(signature, "as in the source -> {embedding}"))
         if "logits" not in words:
             words = words.replace("{embedding", "{embedding, logits", 1)
         interface[signature] = words

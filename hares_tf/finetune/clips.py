@@ -18,6 +18,7 @@ from hares_tf.finetune.errors import FinetuneError
 from hares_tf.recordings.decoding import decoded_ahead
 from hares_tf.recordings.recording import Recording, Source
 
+# Recordings of a class: one each to train, validate and test.
 _FEWEST = 3
 
 
@@ -109,7 +110,7 @@ def decode(
                     rejected.append((recording.id, samples))
                     reasons.setdefault(recording.labels[0], samples)
                     continue
-                file.write(samples)
+                file.write(samples.tobytes())
                 clips.append(Clip(recording, digest, position, len(samples)))
                 position += len(samples)
         clips, ambiguous = _without_ambiguous(clips)
@@ -161,7 +162,7 @@ def _check_classes(
     listed = collections.Counter(recording.labels[0] for recording in source.recordings)
     usable = collections.Counter(clip.label for clip in clips)
     label_of = {recording.id: recording.labels[0] for recording in source.recordings}
-    for id, reason in dict(ambiguous).items():
+    for id, reason in ambiguous:
         reasons.setdefault(label_of[id], f"{id} {reason}")
     for label, name in enumerate(source.label_names):
         if usable[label] >= _FEWEST:

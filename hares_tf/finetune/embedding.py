@@ -1,4 +1,4 @@
-"""Clips through an encoder, window by window, in batches of one shape."""
+"""Embeddings and scores of clips, window by window, in batches of one shape."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -19,11 +19,11 @@ class WindowEmbedder:
     """Embeds the tiles of clips, with the encoder's variables as they are at the time.
 
     Args:
-        encoder: the evaluation's adapter of the module.
+        encoder: the module's embeddings.
         audio: the decoded clips.
         seconds: length of a window.
         scratch: folder for large temporary matrices.
-        progress: told of what takes long.
+        progress: shows how many windows are embedded.
     """
 
     def __init__(
@@ -38,42 +38,42 @@ class WindowEmbedder:
         self._window = window_samples(seconds, encoder.sample_rate)
         self._scratch, self._progress = scratch, progress
 
-    def embeddings(self, clips: Sequence[Clip], told: str) -> Embedded:
-        """Of all windows, to fit a head on; `told` names the clips to the user."""
+    def embeddings(self, clips: Sequence[Clip], name: str) -> Embedded:
+        """Embeddings of all windows, to fit a head on; `name` of the clips is shown."""
         rows = np.array([n_tiles(clip, self._window) for clip in clips])
         size = self._encoder.interface["embedding_size"]
-        found = matrix(int(rows.sum()), size, self._scratch)
+        every = matrix(int(rows.sum()), size, self._scratch)
         position = 0
-        for embeddings, _ in self._embedded(clips, told):
-            found[position : position + len(embeddings)] = embeddings
+        for embeddings, _ in self._embedded(clips, name):
+            every[position : position + len(embeddings)] = embeddings
             position += len(embeddings)
-        return Embedded(found, rows, targets_of(clips))
+        return Embedded(every, rows, targets_of(clips))
 
     def clip_logits(
-        self, clips: Sequence[Clip], dense: tuple[np.ndarray, np.ndarray], told: str = ""
+        self, clips: Sequence[Clip], dense: tuple[np.ndarray, np.ndarray], name: str = ""
     ) -> np.ndarray:
         """Mean logits over the windows of each clip, `[clips, classes]`.
 
         Args:
-            clips: what is scored.
+            clips: the clips.
             dense: kernel `[dim, classes]` and bias `[classes]`.
-            told: names the clips to the user; "" tells nothing.
+            name: name of the clips in the progress; "" shows none.
         """
         kernel, bias = dense
         sums = np.zeros((len(clips), len(bias)))
-        for embeddings, owners in self._embedded(clips, told):
+        for embeddings, owners in self._embedded(clips, name):
             np.add.at(sums, owners, embeddings @ kernel + bias)
         return sums / np.array([[n_tiles(clip, self._window)] for clip in clips])
 
     def _embedded(
-        self, clips: Sequence[Clip], told: str
+        self, clips: Sequence[Clip], name: str
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Embeddings of some windows, and the number of the clip of each."""
+        """Yields embeddings of a batch of windows, and the number of the clip of each."""
         total = sum(n_tiles(clip, self._window) for clip in clips)
-        progress = self._progress if told else Progress("none")
+        progress = self._progress if name else Progress("none")
         # One size for all parts: every further shape would be a further graph.
         size = batch_size(self._seconds)
-        with progress.phase("encoder", f"embed {told}", total, "window") as bar:
+        with progress.phase("encoder", f"embed {name}", total, "window") as bar:
             batches = window_batches(self._audio, clips, self._window, size, bar.update)
             for windows, owners in batches:
                 first = clips[owners[0]].id
@@ -81,9 +81,9 @@ class WindowEmbedder:
                 finite = np.isfinite(embeddings).all(axis=1)
                 if not finite.all():
                     raise NotFiniteError(
-                        "the encoder gives NaN or infinite embeddings for "
-                        f"{clips[owners[np.argmin(finite)]].id}; look at it with "
-                        "hares-check-handle"
+                        "The encoder gives NaN or infinite embeddings for "
+                        f"{clips[owners[np.argmin(finite)]].id}. Look at it with "
+                        "hares-check-handle."
                     )
                 yield embeddings, owners
 

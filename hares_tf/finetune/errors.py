@@ -4,8 +4,8 @@ from hares_tf.utils.errors import HaresError
 
 
 class FinetuneError(HaresError):
-    """Recordings, a handle or an option that cannot be used as it is."""
+    """Recordings, a handle or an option cannot be used as they are."""
 
 
 class NotFiniteError(FinetuneError):
-    """An encoder that gives NaN or infinite embeddings."""
+    """An encoder gives NaN or infinite embeddings."""

@@ -1,4 +1,4 @@
-"""The head: logistic regression on frozen embeddings, and its form as one dense layer."""
+"""The head: logistic regression on frozen embeddings, also in the form of one dense layer."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -15,10 +15,10 @@ from hares_tf.evaluation.tasks.labels import Labels
 
 @dataclass(frozen=True)
 class Head:
-    """Logits of standardised embeddings: `(embedding - mean) * scale @ weights + bias`.
+    """Logits of standardized embeddings: `(embedding - mean) * scale @ weights + bias`.
 
     Attributes:
-        mean, scale: float64 `[dim]`; of a constant feature the scale is 0.
+        mean, scale: float64 `[dim]`; the scale of a constant feature is 0.
         weights: `[dim, classes]`.
         bias: `[classes]`.
     """
@@ -36,7 +36,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Embedded:
-    """Windows of clips.
+    """Embeddings of the windows of clips.
 
     Attributes:
         embeddings: float32 `[windows, dim]`; may be mapped from a file.
@@ -51,10 +51,10 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Score:
-    """How well clips are told apart.
+    """Accuracy and loss of clips.
 
     Attributes:
-        accuracy: share of clips, in percent.
+        accuracy: share of clips whose class is right, in percent.
         loss: mean cross-entropy.
     """
 
@@ -62,12 +62,12 @@ class Score:
     loss: float
 
     def better_than(self, other: "Score") -> bool:
-        """More clips right; of equal numbers the smaller loss. Small splits have many ties."""
+        """Whether the accuracy is higher or, as is common in small splits, equal with less loss."""
         return (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
 
 
 def score(logits: np.ndarray, targets: np.ndarray) -> Score:
-    """Scores `[clips, classes]` logits; not finite ones are never right."""
+    """Scores logits `[clips, classes]`; a clip whose logits are not finite is wrong."""
     right = (np.argmax(logits, axis=1) == targets) & np.isfinite(logits).all(axis=1)
     with np.errstate(invalid="ignore"):
         loss = float(np.mean(-log_softmax(logits)[np.arange(len(targets)), targets]))
@@ -89,15 +89,15 @@ def clip_means(rows: np.ndarray, rows_per_clip: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class FittedHead:
-    """What came of fitting.
+    """Result of fitting.
 
     Attributes:
         best: the head that is best on validation clips.
-        score: of it, there.
-        start: the most regularised head whose accuracy there is within one standard error of the
-            best. Large weights would turn the first small changes of the encoder into large ones
-            of the logits: training starts from here.
-        choice: how they were chosen, as JSON data.
+        score: its score on them.
+        start: the head that training starts from: the most regularized one whose accuracy on them
+            is within one standard error of the best. Large weights would turn the first small
+            changes of the encoder into large changes of the logits.
+        choice: how both were chosen, as JSON data.
     """
 
     best: Head
@@ -126,10 +126,10 @@ def fit_head(
     """
     dim = train.embeddings.shape[1]
     standardize = Standardizer(train.embeddings)
-    rows = standardize(train.embeddings, out=matrix(*train.embeddings.shape, scratch))
+    rows = standardize(train.embeddings, out=matrix(len(train.embeddings), dim, scratch))
     targets = np.repeat(train.targets, train.rows_per_clip).astype(np.int32)[:, None]
     path = LogisticPath(rows, targets, Labels.classes(classes))
-    # In float64, the standardised 0 and 1 give away mean and scale.
+    # In float64, mean and scale follow from the standardized 0 and 1.
     zero, one = standardize(np.stack([np.zeros(dim), np.ones(dim)]))
     scale = one - zero
     mean = np.divide(-zero, scale, out=np.zeros(dim), where=scale != 0)
@@ -142,18 +142,18 @@ def fit_head(
         scores.append(score(logits, validation.targets))
         on_fit(1)
     best = 0
-    for index, found in enumerate(scores):
-        if found.better_than(scores[best]):
+    for index, candidate in enumerate(scores):
+        if candidate.better_than(scores[best]):
             best = index
     share = scores[best].accuracy / 100
     error = 100 * np.sqrt(share * (1 - share) / len(validation.targets))
-    enough = [found.accuracy >= scores[best].accuracy - error for found in scores]
+    enough = [candidate.accuracy >= scores[best].accuracy - error for candidate in scores]
     start = min(enough.index(True), best)
     choice = {
         "c": LINEAR_C[best],
         "c_of_start": LINEAR_C[start],
         "validation_accuracies": {
-            str(c): found.accuracy for c, found in zip(LINEAR_C, scores, strict=True)
+            str(c): candidate.accuracy for c, candidate in zip(LINEAR_C, scores, strict=True)
         },
         "converged": path.converged,
     }
@@ -161,7 +161,7 @@ def fit_head(
 
 
 def _affine(path: LogisticPath, dim: int) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and bias of the fitted head, which is affine."""
+    """Weights and bias of the fitted head, read from its logits of 0 and of unit vectors."""
     bias = path.logits(np.zeros((1, dim), np.float32))[0]
     weights = np.empty((dim, len(bias)), np.float32)
     for block in blocks(dim, dim):

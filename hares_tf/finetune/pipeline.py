@@ -1,10 +1,10 @@
-"""From recordings and a handle to a module and its report: one step after another."""
+"""Fine-tuning from beginning to end: recordings and a handle to a module and its report."""
 
 import hashlib
 import math
 import os
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +32,11 @@ _LENGTH_PERCENTILE = 95
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was written.
+    """Result of a run.
 
     Attributes:
         output: the module's folder.
-        report_folder: see `report`.
+        report_folder: the report's folder.
         report: the content of `report.json`.
         text: a summary for people.
     """
@@ -73,10 +73,10 @@ def finetune(
         progress: a mode of `hares_tf.utils.progress.Progress`.
 
     Returns:
-        What was written: both folders appear only when they are complete.
+        Where module and report are, and the report; both folders appear only when complete.
 
     Raises:
-        FinetuneError: something that the caller can change; the message says what.
+        FinetuneError: recordings, a module or an option cannot be used; the message says which.
     """
     settings = settings or Settings()
     module, output, report_folder = check_paths(handle, output, report, overwrite)
@@ -90,8 +90,8 @@ def finetune(
     )
     name = name or f"{module.name}_finetuned"
     content = run.report(name, held_out)
-    # One after the other they get their names, when both are complete. The module is first: it
-    # states its accuracy also without the report, which without the module is of nothing.
+    # Both are renamed when both are complete, the module first: it states its accuracy also without
+    # the report, and a report without its module is useless.
     with (
         atomic_directory(report_folder, overwrite) as report_draft,
         atomic_directory(output, overwrite) as module_draft,
@@ -108,9 +108,9 @@ def check_paths(
     report: str | os.PathLike | None = None,
     overwrite: bool = False,
 ) -> tuple[LocatedModule, Path, Path]:
-    """What can be refused before anything is read or computed; see `finetune`.
+    """Checks the paths of `finetune` before anything is read or computed.
 
-    Needs no TensorFlow for local handles, nor for folders that are taken already.
+    Needs no TensorFlow for local handles, nor for folders that exist already.
 
     Returns:
         The module, its new folder and the folder of the report.
@@ -123,38 +123,44 @@ def check_paths(
     report = Path(f"{output}-report" if report is None else report)
     target, reported = (Path(os.path.realpath(path)) for path in (output, report))
     if reported == target or target in reported.parents or reported in target.parents:
-        raise FinetuneError(f"--report={report} and --output={output} lie in each other")
+        raise FinetuneError(
+            f"--report={report} and --output={output} lie in each other. Choose separate folders."
+        )
     check_destination(output, overwrite)
     reports.check_destination(report, overwrite)
     module = locate(handle)
     if module.kind != "saved_model":
         what = "a Keras file" if module.kind == "keras" else "a Python function"
         raise FinetuneError(
-            f"{module.handle} is {what}; what is fine-tuned must be a SavedModel: export it as one"
+            f"{module.handle} is {what}. Only a SavedModel can be fine-tuned: export it as one."
         )
+    assert module.path is not None  # a SavedModel has a folder
     source = Path(os.path.realpath(module.path))
     if target == source or target in source.parents:
-        raise FinetuneError(f"--output={output} is where the module itself lies; choose another")
+        raise FinetuneError(f"--output={output} is where the module itself lies. Choose another.")
     return module, output, report
 
 
 class _Run:
-    """What the steps share."""
+    """One run: its data, its encoder, and one method for each step."""
 
     def __init__(self, module, stated, recordings, output, settings, progress):
         from hares_tf.evaluation.encoders.probe import probe
-        from hares_tf.finetune.encoder import TrainableEncoder
+        from hares_tf.finetune.encoder import open_module
 
         self._module, self._recordings = module, recordings
         self._settings, self._progress = settings, progress
         # Digests now: the module may be on a disk that is changed later.
         self._source_hash = module.content_hash()
         loaded = load(module)
-        self._adapter = Encoder(*probe(module.handle, loaded, stated))
-        self._encoder = TrainableEncoder(module.handle, loaded, self._adapter.interface)
-        rate = self._adapter.sample_rate
+        probed = Encoder(*probe(module.handle, loaded, stated))
+        trainable = bool(getattr(loaded, "trainable_variables", None))
+        self._encoder = open_module(module, probed.interface, trainable)
+        rate = probed.sample_rate
         noise = np.random.default_rng(0).normal(0, 0.1, (2, rate)).astype(np.float32)
-        self._encoder.check_against(self._adapter.embed, noise)
+        self._encoder.check_against(probed.embed, noise)
+        # The probed copy of the module is not the one that is trained.
+        self._adapter = replace(probed, embed=self._encoder.embed, graph=None)
         progress.say(f"{module.name}: {in_words(self._adapter.interface)}")
 
         self._scratch = output.resolve().parent
@@ -168,7 +174,7 @@ class _Run:
         self.parts = {part: [c for c in clips if c.part == part] for part in PARTS}
         self._seconds = self._window_seconds()
         self._window = window_samples(self._seconds, rate)
-        counts = ", ".join(f"{len(some)} {part}" for part, some in self.parts.items())
+        counts = ", ".join(f"{len(clips)} {part}" for part, clips in self.parts.items())
         progress.say(
             f"{len(recordings.label_names)} classes, {counts} clips, windows of {self._seconds:g} s"
         )
@@ -193,13 +199,13 @@ class _Run:
         return fitted
 
     def unfreeze(self, fitted: FittedHead) -> Head:
-        """Phase 2: encoder and head together; gives the head of the best epoch."""
+        """Phase 2: encoder and head together; returns the head of the best epoch."""
         skipped = None
         if not self._settings.epochs:
             skipped = "--epochs=0 asks for the head alone"
-        elif not self._encoder.trainable_variables:
+        elif not self._encoder.hub.trainable:
             skipped = "the module has no trainable variables"
-        self._training = {
+        self._training: dict = {
             "skipped": skipped,
             "epochs": 0 if skipped else self._settings.epochs,
             "best_epoch": 0,
@@ -208,30 +214,27 @@ class _Run:
         if skipped:
             self._progress.say(f"  fine-tuning is skipped: {skipped}")
             return fitted.best
-        from hares_tf.finetune.training import Trainer
+        from hares_tf.finetune.training import BestEpoch, Crops, fit
 
-        if not self._encoder.has_training_mode:
+        if not self._encoder.hub.has_training_mode:
             note = "the module has no training mode: it is trained as it is called in inference"
             self._notes.append(note)
             self._progress.say(f"  note: {note}")
-        trainer = Trainer(
-            self._encoder,
-            fitted.start,
-            self._audio,
-            self.parts["train"],
-            self._window,
-            self._settings,
+        settings, clips = self._settings, self.parts["train"]
+        crops = Crops(
+            self._audio, clips, self._window, min(settings.batch, len(clips)), settings.seed
         )
-        history, best = trainer.fit(self._first, self._validate, self._progress)
-        self._training |= {"best_epoch": best, "history": history}
-        return trainer.head() if best else fitted.best
+        best = BestEpoch(self._first, self._validate, settings, self._progress)
+        head = fit(self._encoder, fitted.start, crops, settings, best, self._progress)
+        self._training |= {"best_epoch": best.best_epoch, "history": best.history}
+        return head if best.best_epoch else fitted.best
 
     def _validate(self, head: Head) -> Score:
         clips = self.parts["validation"]
         return score(self._embedder.clip_logits(clips, head.dense()), targets_of(clips))
 
     def test_logits(self, head: Head) -> np.ndarray:
-        """Of the test clips, with the encoder as it is now."""
+        """Logits of the test clips, with the encoder as it is now."""
         return self._embedder.clip_logits(self.parts["test"], head.dense(), "test")
 
     def report(self, name: str, held_out: reports.HeldOut) -> dict:
@@ -280,7 +283,7 @@ class _Run:
             sample_rate=self._adapter.sample_rate,
             embedding_size=encoder.size,
             classes=self._recordings.label_names,
-            parameters=sum(int(np.prod(v.shape)) for v in encoder.trainable_variables),
+            parameters=sum(int(np.prod(v.shape)) for v in encoder.hub.trainable_variables),
             weights=weights,
             signatures=export.wrapped_signatures(encoder),
         )
@@ -299,8 +302,8 @@ class _Run:
         return min(LONGEST_WINDOW_SECONDS, math.ceil(100 * usual) / 100)
 
     def _data(self) -> dict:
-        """What was learnt from: counts, and a hash that changes with any clip, label or part."""
-        clips = sorted((c for some in self.parts.values() for c in some), key=lambda c: c.id)
+        """The recordings: counts, and a hash that changes with any clip, label or part."""
+        clips = sorted((c for part in self.parts.values() for c in part), key=lambda c: c.id)
         classes = self._recordings.label_names
         content = hashlib.sha256()
         for clip in clips:
@@ -309,7 +312,7 @@ class _Run:
         by_class = Counter(clip.label for clip in clips)
         return {
             **self._recordings.description,
-            "clips": {part: len(some) for part, some in self.parts.items()},
+            "clips": {part: len(clips) for part, clips in self.parts.items()},
             "seconds": round(sum(c.samples for c in clips) / self._adapter.sample_rate, 1),
             "clips_by_class": {name: by_class[label] for label, name in enumerate(classes)},
             "rejected": len(self._rejected),

@@ -1,7 +1,6 @@
-"""What came out, on clips that were never trained on: files for programs and for people."""
+"""The report on held-out clips: files for programs and for people."""
 
 import csv
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from hares_tf.finetune.clips import Clip
 from hares_tf.finetune.confusion import confusion_svg
 from hares_tf.finetune.errors import FinetuneError
 from hares_tf.finetune.head import log_softmax
+from hares_tf.utils.files import write_json
 
 REPORT = "report.json"
 HELD_OUT = "held_out.csv"
@@ -26,13 +26,13 @@ _SHOWN_REASONS = 5
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Test clips and what was said of them.
+    """Test clips and their logits.
 
     Attributes:
         clips: the test clips.
         classes: names.
-        frozen: `[clips, classes]` logits of the head on the frozen encoder.
-        final: those of the exported module.
+        frozen: logits `[clips, classes]` of the head on the frozen encoder.
+        final: logits `[clips, classes]` of the exported module.
     """
 
     clips: Sequence[Clip]
@@ -46,15 +46,15 @@ class HeldOut:
         return np.array([clip.label for clip in self.clips])
 
     def confusion(self) -> np.ndarray:
-        """`[true class, predicted class]` numbers of clips, of the exported module."""
+        """Numbers of clips `[true class, predicted class]` of the exported module."""
         counts = np.zeros((len(self.classes),) * 2, int)
         np.add.at(counts, (self.targets, self.final.argmax(axis=1)), 1)
         return counts
 
     def result(self, logits: np.ndarray) -> dict:
         """Accuracy with its interval, and the recall of each class, in percent."""
-        targets, said = self.targets, logits.argmax(axis=1)
-        right = said == targets
+        targets = self.targets
+        right = logits.argmax(axis=1) == targets
         return {
             **accuracy(int(right.sum()), len(right)),
             "recall": {
@@ -66,7 +66,7 @@ class HeldOut:
         }
 
     def results(self) -> dict:
-        """Of the frozen head, of the exported module, and how much the latter is better."""
+        """Results of the frozen head and of the exported module, and their difference."""
         column = self.targets.astype(np.int32)[:, None]
         labels = Labels.classes(self.classes)
         return {
@@ -77,7 +77,7 @@ class HeldOut:
 
 
 def accuracy(right: int, clips: int) -> dict:
-    """Percent, with Wilson's 95% interval, which also holds for few clips and for all right."""
+    """Percent, with Wilson's 95% interval, which also holds for few clips and for 100%."""
     from scipy.stats import binomtest
 
     interval = binomtest(right, clips).proportion_ci(CONFIDENCE, method="wilson")
@@ -94,16 +94,17 @@ def check_destination(folder: Path, overwrite: bool) -> None:
     if not folder.exists():
         return
     if not overwrite:
-        raise FinetuneError(f"{folder} exists already; choose another --report, or add --overwrite")
+        raise FinetuneError(
+            f"{folder} exists already. Choose another --report, or add --overwrite."
+        )
     replaceable = folder.is_dir() and ((folder / REPORT).is_file() or not any(folder.iterdir()))
     if not replaceable:
-        raise FinetuneError(f"{folder} is no report, so --overwrite leaves it alone")
+        raise FinetuneError(f"{folder} is not a report, so --overwrite leaves it alone.")
 
 
 def write(folder: Path, report: dict, held_out: HeldOut) -> None:
     """Writes the files of the report into an empty folder."""
-    text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
-    (folder / REPORT).write_text(text, encoding="utf-8")
+    write_json(folder / REPORT, report)
     _write_table(folder / HELD_OUT, held_out)
     tuned = report["results"]["fine_tuned"]
     drawing = confusion_svg(
@@ -121,9 +122,9 @@ def _write_table(path: Path, held_out: HeldOut) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("id", "label", "predicted", "probability"))
         for clip, row in zip(held_out.clips, probabilities, strict=True):
-            said = int(row.argmax())
-            names = (held_out.classes[clip.label], held_out.classes[said])
-            writer.writerow((clip.id, *names, f"{row[said]:.4f}"))
+            predicted = int(row.argmax())
+            names = (held_out.classes[clip.label], held_out.classes[predicted])
+            writer.writerow((clip.id, *names, f"{row[predicted]:.4f}"))
 
 
 def in_words(result: dict) -> str:
@@ -133,7 +134,7 @@ def in_words(result: dict) -> str:
 
 
 def summary(report: dict, held_out: HeldOut, output: str | os.PathLike, folder: Path) -> str:
-    """What a person wants to know first."""
+    """The results in a few lines."""
     results, counts = report["results"], report["data"]["clips"]
     tuned, frozen = results["fine_tuned"], results["frozen_head"]
     parts = ", ".join(f"{number} {part}" for part, number in counts.items())
@@ -159,20 +160,20 @@ def summary(report: dict, held_out: HeldOut, output: str | os.PathLike, folder: 
             if best
             else "  kept: the frozen encoder, since no epoch was better on validation clips"
         )
-    confused = held_out.confusion()
-    np.fill_diagonal(confused, 0)
-    worst = np.argsort(confused, axis=None)[::-1][:_SHOWN_CONFUSIONS]
-    taken = [
-        f"{held_out.classes[true]} for {held_out.classes[said]} ({confused[true, said]})"
-        for true, said in zip(*np.unravel_index(worst, confused.shape), strict=True)
-        if confused[true, said]
+    mistakes = held_out.confusion()
+    np.fill_diagonal(mistakes, 0)
+    worst = np.argsort(mistakes, axis=None)[::-1][:_SHOWN_CONFUSIONS]
+    frequent = [
+        f"{held_out.classes[true]} as {held_out.classes[predicted]} ({mistakes[true, predicted]})"
+        for true, predicted in zip(*np.unravel_index(worst, mistakes.shape), strict=True)
+        if mistakes[true, predicted]
     ]
-    if taken:
-        lines.append("  most often taken: " + ", ".join(taken))
+    if frequent:
+        lines.append("  most frequent mistakes: " + ", ".join(frequent))
     rejected = report["rejected"]
     if rejected:
         lines.append(f"  {len(rejected)} recording(s) left out:")
-        lines += [f"    {one['id']}: {one['reason']}" for one in rejected[:_SHOWN_REASONS]]
+        lines += [f"    {row['id']}: {row['reason']}" for row in rejected[:_SHOWN_REASONS]]
         if len(rejected) > _SHOWN_REASONS:
             lines.append(f"    ... all of them are listed in {folder / REPORT}")
     lines += [f"  note: {note}" for note in report["notes"]]

@@ -1,4 +1,4 @@
-"""How a module is fine-tuned."""
+"""Settings of fine-tuning."""
 
 from dataclasses import asdict, dataclass
 
@@ -7,13 +7,13 @@ from hares_tf.finetune.errors import FinetuneError
 
 @dataclass(frozen=True)
 class Settings:
-    """What may be chosen; the defaults are small steps that leave most of a good encoder alone.
+    """Choices of the user; the defaults are small steps, which change a good encoder little.
 
     Attributes:
-        window_seconds: of the windows that are trained on and scored; None: the one length that
+        window_seconds: length of the windows for training and scoring; None: the one length that
             the module takes, else the shorter of 5 s and the 95th percentile of the recordings.
         epochs: passes over the training clips with the encoder unfrozen; 0 trains the head alone.
-        learning_rate: the highest, reached after the warm-up.
+        learning_rate: the highest learning rate, reached after the warm-up.
         batch: training crops in a step.
         seed: decides the split, the crops and their order.
     """
@@ -27,13 +27,15 @@ class Settings:
     def __post_init__(self):
         seconds = self.window_seconds
         if seconds is not None and not 0.01 <= seconds <= 3600:
-            raise FinetuneError(f"window_seconds is {seconds:g}; give 0.01 to 3600 seconds")
+            raise FinetuneError(f"window_seconds is {seconds:g}. Give 0.01 to 3600 seconds.")
         if self.epochs < 0:
-            raise FinetuneError(f"epochs is {self.epochs}; give 0 (the head alone) or more")
+            raise FinetuneError(
+                f"The number of epochs is {self.epochs}. Give 0 (the head alone) or more."
+            )
         if self.batch < 1:
-            raise FinetuneError(f"batch is {self.batch}; give 1 or more")
+            raise FinetuneError(f"The batch size is {self.batch}. Give 1 or more.")
         if not 0 < self.learning_rate < float("inf"):
-            raise FinetuneError(f"learning_rate is {self.learning_rate:g}; give a positive number")
+            raise FinetuneError(f"learning_rate is {self.learning_rate:g}. Give a positive number.")
 
     def as_data(self) -> dict:
         """All fields as JSON data."""

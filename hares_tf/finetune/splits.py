@@ -1,4 +1,4 @@
-"""Train, validation and test: the same recordings, the same seed, the same split."""
+"""The split into train, validation and test, which depends on recordings and seed alone."""
 
 import hashlib
 from collections import defaultdict
@@ -15,13 +15,13 @@ def split(clips: Sequence[Clip], classes: Sequence[str], seed: int) -> tuple[lis
     """Gives every clip a part, class by class.
 
     Clips that have a part keep it; where no clip is for validation, some of the training clips
-    become it. Copies of one recording (by its digest) stay together. Which clips are held out is
-    decided by SHA-256 of the seed and an id, so that it depends on nothing else.
+    are moved there. Copies of one recording (by its digest) stay together. Which clips are held out
+    is decided by SHA-256 of the seed and an id, so that it depends on nothing else.
 
     Args:
-        clips: with all parts given, or none.
-        classes: their names.
-        seed: of the split.
+        clips: clips that all have a part, or none of them.
+        classes: names of the classes.
+        seed: seed of the split.
 
     Returns:
         The clips in their order, and notes for the user.
@@ -37,7 +37,7 @@ def split(clips: Sequence[Clip], classes: Sequence[str], seed: int) -> tuple[lis
     for part in ("train", "test"):
         if part not in parts:
             raise FinetuneError(
-                f"none of the {part} recordings can be used; see which were left out"
+                f"None of the {part} recordings can be used. See which were left out."
             )
     notes = []
     if "validation" not in parts:
@@ -45,14 +45,16 @@ def split(clips: Sequence[Clip], classes: Sequence[str], seed: int) -> tuple[lis
         chosen = _drawn(training, classes, seed, {"validation": VALIDATION_SHARE})
         clips = [clip.in_part(chosen.get(clip.id, clip.part)) for clip in clips]
         held_out = sum(part == "validation" for part in chosen.values())
-        notes.append(f"the table names no validation rows: {held_out} of its train rows became it")
+        notes.append(
+            f"the table names no validation rows: {held_out} of its train rows are used for it"
+        )
     notes += _leaks(clips)
     for label, name in enumerate(classes):
-        there = {clip.part for clip in clips if clip.label == label}
-        if "train" not in there:
-            raise FinetuneError(f"the class {name!r} has no usable train recording")
+        present = {clip.part for clip in clips if clip.label == label}
+        if "train" not in present:
+            raise FinetuneError(f"The class {name!r} has no usable train recording.")
         for part in ("validation", "test"):
-            if part not in there:
+            if part not in present:
                 notes.append(f"the class {name!r} has no {part} recording")
     return list(clips), notes
 
@@ -60,7 +62,7 @@ def split(clips: Sequence[Clip], classes: Sequence[str], seed: int) -> tuple[lis
 def _drawn(
     clips: Sequence[Clip], classes: Sequence[str], seed: int, shares: dict[str, float]
 ) -> dict[str, str]:
-    """The part of each clip, by id: of each class about these shares, at least one; else train."""
+    """The part of each clip, by id: about these shares of each class, at least one; else train."""
     groups: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for clip in clips:
         groups[clip.label][clip.digest].append(clip.id)
@@ -68,8 +70,8 @@ def _drawn(
     for label, copies in groups.items():
         if len(copies) <= len(shares):
             raise FinetuneError(
-                f"the class {classes[label]!r} has {len(copies)} different recording(s) to be split"
-                f" into train, {' and '.join(reversed(shares))}; add recordings"
+                f"The class {classes[label]!r} has {len(copies)} different recording(s) to be split"
+                f" into train, {' and '.join(reversed(shares))}. Add recordings."
             )
         total = sum(map(len, copies.values()))
         waiting = sorted(copies.values(), key=lambda ids: _rank(min(ids), seed), reverse=True)
@@ -90,7 +92,7 @@ def _rank(id: str, seed: int) -> str:
 
 
 def _leaks(clips: Sequence[Clip]) -> list[str]:
-    """A given split is used as it is; that its test clips were trained on must be said."""
+    """Notes on test clips with copies in training: a given split is used as it is."""
     trained = {clip.digest for clip in clips if clip.part != "test"}
     leaked = [clip.id for clip in clips if clip.part == "test" and clip.digest in trained]
     if not leaked:

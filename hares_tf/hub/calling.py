@@ -51,11 +51,17 @@ class EntryPoint:
         return self.function(**{self.keyword: inputs}, **keywords)
 
     def form(self, shape) -> tuple[Form, bool] | None:
-        """The form that takes a batch of this shape, and whether it takes the rows one by one."""
+        """The form that takes a batch of this shape, and whether it takes the rows one by one.
+
+        One by one takes a form for single waveforms, `[samples]`, or for batches of exactly one.
+        """
         shape = tf.TensorShape(shape)
         for form in self.forms:
             if form.input.shape.is_compatible_with(shape):
-                return form, False
+                return form, shape.rank > 1 and form.input.shape[0] == 1 != shape[0]
+        for form in self.forms if shape.rank > 1 else ():
+            if form.input.shape[:1] == [1] and form.input.shape[1:].is_compatible_with(shape[1:]):
+                return form, True
         for form in self.forms if shape.rank == 2 else ():
             if form.input.shape.is_compatible_with(shape[1:]):
                 return form, True
@@ -68,13 +74,27 @@ class EntryPoint:
         return " or ".join(dict.fromkeys(f"[{text}]" for text in texts))
 
 
-def find_entry_point(handle: str, loaded, output_key, arguments: dict) -> EntryPoint:
+def find_entry_point(
+    handle: str, loaded, output_key, arguments: dict, entry_point: str | None = None
+) -> EntryPoint:
     """The module's call; a signature where it has none, or where only that has the wanted output.
+
+    Args:
+        handle: for messages.
+        loaded: the module.
+        output_key: the output that is needed, or None.
+        arguments: values of further arguments; "training" among them fixes the mode.
+        entry_point: "__call__", or the name of a function or signature; None chooses as above.
 
     Raises:
         HubError: there is nothing to call, it takes more than one input, or lacks the output.
     """
     signatures = dict(getattr(loaded, "signatures", None) or {})
+    if entry_point is not None:
+        function = _named(loaded, entry_point) or signatures.get(entry_point)
+        if function is None:
+            raise HubError(f"{handle} has no function or signature {entry_point!r}.")
+        return _described(handle, entry_point, function, arguments)
     functions = {name: signatures[name] for name in _USUAL_SIGNATURES if name in signatures}
     if not functions and len(signatures) == 1:
         functions = signatures
@@ -117,17 +137,24 @@ def _described(handle: str, name: str, function, arguments: dict) -> EntryPoint:
                 f"{', '.join(taken) or 'none'}); give values for all but one with arguments="
             )
         forms.setdefault(waveform, Form(waveform, traced.structured_outputs))
-        if "training" in given:
+        if "training" in given and "training" not in arguments:
             value = given["training"]
             training |= {value} if isinstance(value, bool) else {False, True}
         variables |= {id(variable): variable for variable in traced.graph.variables}
     return EntryPoint(
         function=function,
-        keyword=next(iter(taken)) if name != "__call__" else None,
+        # A signature takes everything by name.
+        keyword=next(iter(taken)) if hasattr(function, "structured_input_signature") else None,
         forms=tuple(forms.values()),
         training=frozenset(training),
         variables=tuple(variables.values()),
     )
+
+
+def _named(loaded, name: str):
+    """The traced function of a loaded module that has this name, or None."""
+    function = getattr(loaded, name, None)
+    return function if getattr(function, "concrete_functions", None) else None
 
 
 def _inputs(signature) -> dict:

@@ -39,12 +39,15 @@ class HubLayer(keras.layers.Layer):
         trainable: whether the module's variables are trained.
         output_key: which output to give, if the module has several: a name, or a position. An
             output that only a signature has, such as `frames`, is taken from there.
-        arguments: further keyword arguments of the module's call, such as {"sample_rate": 16000}.
+        arguments: further keyword arguments of the module's call, such as {"sample_rate": 16000};
+            {"training": False} calls it in inference mode also while it is trained.
+        entry_point: what to call: "__call__", or the name of a function or of a signature. Default:
+            the module's call, see above.
         **kwargs: `name` and `dtype` of a Keras layer.
 
     Raises:
-        HubError: the handle names no SavedModel, one in the old TF1 format, one without such an
-            output, or `trainable` is asked of a module that lists no trainable variables.
+        HubError: the handle names no SavedModel, one without such an output, or `trainable` is
+            asked of a module that lists no trainable variables.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class HubLayer(keras.layers.Layer):
         trainable: bool = False,
         output_key: str | int | None = None,
         arguments: dict | None = None,
+        entry_point: str | None = None,
         **kwargs,
     ):
         # Casting waveforms to bfloat16 would leave 8 bits of them.
@@ -67,11 +71,14 @@ class HubLayer(keras.layers.Layer):
         self.handle = os.fspath(handle)
         self.output_key = output_key
         self.arguments = dict(arguments or {})
+        self.entry_point = entry_point
         module = _located(self.handle)
         # Held for two reasons: its functions hold its variables weakly, and `export` looks for its
         # lookup tables among what the layer holds.
         self._loaded = load(module)
-        self._entry = find_entry_point(self.handle, self._loaded, output_key, self.arguments)
+        self._entry = find_entry_point(
+            self.handle, self._loaded, output_key, self.arguments, entry_point
+        )
         self._adopt_variables()
         if trainable and not self._trainable_variables:
             raise HubError(
@@ -79,6 +86,16 @@ class HubLayer(keras.layers.Layer):
                 "trainable=False"
             )
         self._watch_variables()
+
+    @property
+    def module(self):
+        """The loaded module; its variables are those of the layer."""
+        return self._loaded
+
+    @property
+    def has_training_mode(self) -> bool:
+        """Whether the module is told when it is trained."""
+        return True in self._entry.training
 
     @property
     def trainable(self) -> bool:
@@ -108,7 +125,16 @@ class HubLayer(keras.layers.Layer):
             waveform = tf.ensure_shape(waveform, form.input.shape)
             return self._selected(self._entry(waveform, training, self.arguments))
 
-        if one_by_one:
+        def run_batch_of_one(waveform):
+            outputs = run(waveform[tf.newaxis])
+            return tf.nest.map_structure(lambda output: output[0], outputs)
+
+        if one_by_one and form.input.shape.rank == inputs.shape.rank:
+            specs = tf.nest.map_structure(
+                lambda spec: tf.TensorSpec(spec.shape[1:], spec.dtype), self._selected(form.outputs)
+            )
+            outputs = tf.map_fn(run_batch_of_one, inputs, fn_output_signature=specs)
+        elif one_by_one:
             outputs = tf.map_fn(run, inputs, fn_output_signature=self._selected(form.outputs))
         else:
             outputs = run(inputs)
@@ -121,6 +147,7 @@ class HubLayer(keras.layers.Layer):
             "handle": self.handle,
             "output_key": self.output_key,
             "arguments": self.arguments,
+            "entry_point": self.entry_point,
         }
 
     @classmethod
@@ -234,10 +261,5 @@ def _located(handle: str) -> LocatedModule:
         raise HubError(
             f"{handle} is a Keras model, not a SavedModel; load it with keras.saving.load_model "
             "and use it as a layer"
-        )
-    if (module.path / "tfhub_module.pb").is_file():
-        raise HubError(
-            f"{handle} is in the TF1 Hub format, which cannot be used as a layer; export it as a "
-            "SavedModel of TensorFlow 2"
         )
     return module

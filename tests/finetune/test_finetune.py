@@ -20,7 +20,8 @@ from hares_tf.evaluation.encoders.handle import open_encoder, stated_interface
 from hares_tf.evaluation.encoders.interface import Interface
 from hares_tf.finetune import FinetuneError, Settings, finetune, read_recordings
 from hares_tf.finetune import module as export
-from hares_tf.hub import locate
+from hares_tf.finetune.encoder import open_module
+from hares_tf.hub import HubLayer, locate
 
 KNOWN = Interface(sample_rate=RATE)
 # Strong enough to find filters that tell the tones apart.
@@ -42,8 +43,8 @@ def tuned(tmp_path_factory, bank, tones):
     """(outcome, loaded module) of a whole run."""
     output = tmp_path_factory.mktemp("tuned") / "tuned"
     recordings = read_recordings(tones)
-    done = finetune(bank, recordings, output, settings=TRAINING, interface=KNOWN)
-    return done, tf.saved_model.load(str(output))
+    outcome = finetune(bank, recordings, output, settings=TRAINING, interface=KNOWN)
+    return outcome, tf.saved_model.load(str(output))
 
 
 def by_name(variables):
@@ -92,10 +93,10 @@ def test_the_written_module_is_the_closed_form(tuned):
         louder = tuned[1].signatures["with_gain"](
             waveform=tf.constant(waveform / 2), gain=tf.fill([batch], 2.0)
         )
-        for found in (tuned[1](waveform), served["embedding"], louder["embedding"]):
-            np.testing.assert_allclose(found, embedding, atol=1e-4)
-        for found in (tuned[1].logits(waveform), served["logits"], louder["logits"]):
-            np.testing.assert_allclose(found, logits, rtol=1e-3, atol=1e-3)
+        for actual in (tuned[1](waveform), served["embedding"], louder["embedding"]):
+            np.testing.assert_allclose(actual, embedding, atol=1e-4)
+        for actual in (tuned[1].logits(waveform), served["logits"], louder["logits"]):
+            np.testing.assert_allclose(actual, logits, rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(tuned[1](waveform[0]), embedding[:1], atol=1e-4)
     assert tuned[1].signatures["words"](waveform=tf.zeros([2, 9]))["word"].numpy()[0] == b"zero"
     assert len(tuned[1].regularization_losses) == 1
@@ -116,8 +117,8 @@ def test_classes_are_in_the_order_of_the_logits(tuned, tones):
 
 
 def test_the_table_of_test_clips_is_what_the_module_says(tuned, tones):
-    done, module = tuned
-    with open(done.report_folder / "held_out.csv", encoding="utf-8", newline="") as file:
+    outcome, module = tuned
+    with open(outcome.report_folder / "held_out.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8 and {row["label"] for row in rows} == {"high", "low"}
     for row in rows:
@@ -125,6 +126,21 @@ def test_the_table_of_test_clips_is_what_the_module_says(tuned, tones):
         probability = tf.nn.softmax(module.logits(waveform))[0].numpy()
         assert row["predicted"] == ("high", "low")[int(probability.argmax())]
         assert float(row["probability"]) == pytest.approx(probability.max(), abs=1e-3)
+
+
+def test_the_module_is_a_layer_like_its_source(tuned):
+    outcome, module = tuned
+    waveform = noise(3, 400)
+    np.testing.assert_allclose(HubLayer(outcome.output)(waveform), module(waveform), rtol=1e-5)
+    logits = HubLayer(outcome.output, output_key="logits")
+    np.testing.assert_allclose(logits(waveform), module.logits(waveform), rtol=1e-5, atol=1e-5)
+    layer = HubLayer(outcome.output, trainable=True)
+    assert len(layer.trainable_variables) == 2 and len(layer.losses) == 1
+    keras_layer = pytest.importorskip("tensorflow_hub").KerasLayer(
+        str(outcome.output), trainable=True
+    )
+    np.testing.assert_allclose(keras_layer(waveform), module(waveform), rtol=1e-5)
+    assert len(keras_layer.trainable_variables) == 2
 
 
 def test_the_card_says_where_it_comes_from(tuned, bank):
@@ -143,14 +159,14 @@ def test_the_card_says_where_it_comes_from(tuned, bank):
     stated, source = stated_interface(module, Interface(output_key="logits"))
     assert stated.sample_rate == RATE and "card" in source
     waveform = noise(2, 300)
-    found = open_encoder(module, stated).embed(waveform)
-    np.testing.assert_allclose(found, tuned[1].logits(waveform), rtol=1e-4, atol=1e-4)
+    actual = open_encoder(module, stated).embed(waveform)
+    np.testing.assert_allclose(actual, tuned[1].logits(waveform), rtol=1e-4, atol=1e-4)
 
 
 def test_the_same_seed_gives_the_same_module(tuned, tmp_path, bank, tones):
     recordings = read_recordings(tones)
-    done = finetune(bank, recordings, tmp_path / "o", settings=TRAINING, interface=KNOWN)
-    again = by_name(tf.saved_model.load(str(done.output)).variables)
+    outcome = finetune(bank, recordings, tmp_path / "o", settings=TRAINING, interface=KNOWN)
+    again = by_name(tf.saved_model.load(str(outcome.output)).variables)
     for name, value in by_name(tuned[1].variables).items():
         np.testing.assert_allclose(again[name], value, rtol=1e-2, atol=1e-2)
 
@@ -163,20 +179,22 @@ def test_worse_epochs_are_not_kept(tmp_path, bank, tones, monkeypatch):
     scored = []
 
     def badly(run, head):
-        scored.append(by_name(run._encoder.variables)["filters"])
+        scored.append(by_name(run._encoder.hub.module.variables)["filters"])
         return Score(0.0, 9.0)
 
     monkeypatch.setattr(pipeline._Run, "_validate", badly)
     settings = Settings(learning_rate=0.05, epochs=2)
     recordings = read_recordings(tones)
-    done = finetune(bank, recordings, tmp_path / "o", settings=settings, interface=KNOWN)
+    outcome = finetune(bank, recordings, tmp_path / "o", settings=settings, interface=KNOWN)
     before = by_name(tf.saved_model.load(str(bank)).variables)
-    after = by_name(tf.saved_model.load(str(done.output)).variables)
+    after = by_name(tf.saved_model.load(str(outcome.output)).variables)
     assert len(scored) == 2 and not np.allclose(scored[1], before["filters"])
     np.testing.assert_array_equal(after["filters"], before["filters"])
-    results = done.report["results"]
+    results = outcome.report["results"]
     assert results["fine_tuned"] == results["frozen_head"]
-    assert done.report["training"]["best_epoch"] == 0 and "kept: the frozen encoder" in done.text
+    assert (
+        outcome.report["training"]["best_epoch"] == 0 and "kept: the frozen encoder" in outcome.text
+    )
 
 
 class Strange(tf.Module):
@@ -202,20 +220,20 @@ def test_any_interface_is_wrapped_into_the_usual_one(tmp_path, tones):
     known = Interface(sample_rate=RATE, output_key=1)
     settings = Settings(epochs=1)
     recordings = read_recordings(tones)
-    done = finetune(
+    outcome = finetune(
         tmp_path / "strange", recordings, tmp_path / "o", settings=settings, interface=known
     )
-    module = tf.saved_model.load(str(done.output))
+    module = tf.saved_model.load(str(outcome.output))
     waveform = noise(2, 600)
     gain = by_name(module.variables)["gain"]
     tiles = np.abs(np.pad(waveform, [(0, 0), (0, 200)])).reshape(2, 2, 400)
-    wanted = tiles.mean(axis=2).mean(axis=1, keepdims=True) * gain
-    np.testing.assert_allclose(module(waveform), wanted, rtol=1e-5)
-    assert done.report["window_seconds"] == 400 / RATE
-    assert any("no training mode" in note for note in done.report["notes"])
-    stated, _ = stated_interface(locate(done.output), Interface())
+    expected = tiles.mean(axis=2).mean(axis=1, keepdims=True) * gain
+    np.testing.assert_allclose(module(waveform), expected, rtol=1e-5)
+    assert outcome.report["window_seconds"] == 400 / RATE
+    assert any("no training mode" in note for note in outcome.report["notes"])
+    stated, _ = stated_interface(locate(outcome.output), Interface())
     np.testing.assert_allclose(
-        open_encoder(locate(done.output), stated).embed(waveform), wanted, rtol=1e-5
+        open_encoder(locate(outcome.output), stated).embed(waveform), expected, rtol=1e-5
     )
 
 
@@ -223,12 +241,12 @@ def test_a_module_without_trainable_variables_gets_a_head(tmp_path, tones):
     frozen = save_filter_bank(tmp_path / "frozen", trainable=False)
     settings = Settings(window_seconds=0.04)
     recordings = read_recordings(tones)
-    done = finetune(frozen, recordings, tmp_path / "o", settings=settings, interface=KNOWN)
-    assert "no trainable variables" in done.report["training"]["skipped"]
-    module = tf.saved_model.load(str(done.output))
+    outcome = finetune(frozen, recordings, tmp_path / "o", settings=settings, interface=KNOWN)
+    assert "no trainable variables" in outcome.report["training"]["skipped"]
+    module = tf.saved_model.load(str(outcome.output))
     assert list(module.trainable_variables) == [] and not hasattr(module, "train_fn")
     # A clip of 0.1 s has three windows of 0.04 s, the last one half empty; the score is their mean.
-    with open(done.report_folder / "held_out.csv", encoding="utf-8", newline="") as file:
+    with open(outcome.report_folder / "held_out.csv", encoding="utf-8", newline="") as file:
         row = next(csv.DictReader(file))
     waveform, _ = soundfile.read(tones / row["id"], dtype="float32")
     windows = np.pad(waveform, (0, 160)).reshape(3, 320)
@@ -240,20 +258,23 @@ def test_a_module_without_trainable_variables_gets_a_head(tmp_path, tones):
 
 
 def test_a_module_that_was_written_wrongly_is_found(tuned):
-    from hares_tf.finetune.encoder import TrainableEncoder
-
     output = tuned[0].output
     stated, _ = stated_interface(locate(output), Interface())
     interface = open_encoder(locate(output), stated).interface
-    loaded = tf.saved_model.load(str(output))
-    encoder = TrainableEncoder("it", loaded, interface)
-    kernel, bias = (variable.numpy() for variable in loaded.head_variables)
-    export.check_written(encoder, (kernel, bias), RATE, output)
-    with pytest.raises(FinetuneError, match="the logits of the written module differ"):
-        export.check_written(encoder, (kernel, bias + 1e-2), RATE, output)
-    loaded.trainable_variables[0].assign_add(tf.fill([5, 1, 4], 1e-2))
-    with pytest.raises(FinetuneError, match="the embedding of the written module differ"):
-        export.check_written(encoder, (kernel, bias), RATE, output)
+    encoder = open_module(locate(output), interface, trainable=True)
+    classes = ("high", "low")
+    kernel, bias = (variable.numpy() for variable in encoder.hub.module.head_variables)
+    export.check_written(encoder, (kernel, bias), classes, RATE, output)
+    for head, names, words in (
+        ((kernel, bias + 1e-2), classes, "logits .* deviates"),
+        ((kernel, bias), ("low", "high"), "class map"),
+        ((kernel[:, :1], bias[:1]), classes, "variables"),
+    ):
+        with pytest.raises(FinetuneError, match=f"conformance check: .*{words}.* Nothing was kept"):
+            export.check_written(encoder, head, names, RATE, output)
+    encoder.hub.module.trainable_variables[0].assign_add(tf.fill([5, 1, 4], 1e-2))
+    with pytest.raises(FinetuneError, match=r"embedding.* deviates"):
+        export.check_written(encoder, (kernel, bias), classes, RATE, output)
 
 
 def run(bank, tones, output, *more):
@@ -269,7 +290,9 @@ def test_killed_in_the_middle_it_leaves_nothing(where, tmp_path, bank, tones, mo
         signal.raise_signal(signal.SIGTERM)
         return 1.0
 
-    target = (training, "schedule") if where == "training" else (export, "check_written")
+    target = (
+        (training.BestEpoch, "on_epoch_end") if where == "training" else (export, "check_written")
+    )
     monkeypatch.setattr(*target, kill)
     before = signal.getsignal(signal.SIGTERM)
     assert run(bank, tones, tmp_path / "o", "--epochs=1") == 130
@@ -279,8 +302,8 @@ def test_killed_in_the_middle_it_leaves_nothing(where, tmp_path, bank, tones, mo
 
 def test_training_that_diverges_is_a_sentence(tmp_path, bank, tones, capsys):
     assert run(bank, tones, tmp_path / "o", "--learning_rate=1e30", "--epochs=2") == 2
-    said = capsys.readouterr().err
-    assert "not finite in epoch 1" in said and "smaller --learning_rate (it is 1e+30)" in said
+    printed = capsys.readouterr().err
+    assert "not finite in epoch 1" in printed and "smaller --learning_rate (it is 1e+30)" in printed
     assert list(tmp_path.iterdir()) == []
 
 
@@ -302,8 +325,10 @@ def test_what_is_there_is_not_overwritten_unasked(
     assert run(bank, tones, output, "--epochs=0", "--overwrite", "--name=again") == 0
     # A kill between the two leaves a module, never a report of none.
     assert [name for name in named if name in ("o", "o-report")] == ["o", "o-report"]
-    said = capsys.readouterr().out
-    assert "held-out accuracy" in said and "skipped: --epochs=0 asks for the head alone" in said
+    printed = capsys.readouterr().out
+    assert (
+        "held-out accuracy" in printed and "skipped: --epochs=0 asks for the head alone" in printed
+    )
     assert locate(output).card["name"] == "again"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["o", "o-report"]
     # And without epochs the encoder is the old one.
@@ -319,7 +344,7 @@ def test_what_is_there_is_not_overwritten_unasked(
         (["--handle=/no/such", "--output=module"], "module exists already"),
         (["--handle=/no/such", "--output=o", "--report=report"], "report exists already"),
         (["--handle=/no/such", "--output=report", "--overwrite"], "is no exported module"),
-        (["--handle=/no/such", "--output=o", "--report=module", "--overwrite"], "is no report"),
+        (["--handle=/no/such", "--output=o", "--report=module", "--overwrite"], "is not a report"),
         (["--handle=/no/such", "--output=o", "--report=o/r"], "lie in each other"),
         (["--handle=module", "--output=module", "--overwrite"], "where the module itself lies"),
     ],
@@ -333,8 +358,8 @@ def test_destinations_are_checked_before_recordings_and_tensorflow(arguments, wo
         "assert not {'tensorflow', 'keras'} & set(sys.modules); sys.exit(code)"
     )
     command_line = [sys.executable, "-c", code, "--audio=/no/such/audio", *arguments]
-    done = subprocess.run(command_line, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2 and words in done.stderr, done.stderr
+    process = subprocess.run(command_line, cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 2 and words in process.stderr, process.stderr
 
 
 @pytest.mark.parametrize(
@@ -383,10 +408,10 @@ def test_recorded_digits_with_an_exported_network(tmp_path, tiny_module, shared_
         where=[("label", ("0", "1", "7")), ("index", tuple(map(str, range(5))))],
     )
     settings = Settings(epochs=2, learning_rate=1e-3)
-    done = finetune(tiny_module, recordings, tmp_path / "o", settings=settings)
-    module, source = (tf.saved_model.load(str(p)) for p in (done.output, tiny_module))
-    assert done.report["results"]["fine_tuned"]["clips"] == 18
-    assert done.report["results"]["frozen_head"]["accuracy"] > 40
+    outcome = finetune(tiny_module, recordings, tmp_path / "o", settings=settings)
+    module, source = (tf.saved_model.load(str(p)) for p in (outcome.output, tiny_module))
+    assert outcome.report["results"]["fine_tuned"]["clips"] == 18
+    assert outcome.report["results"]["frozen_head"]["accuracy"] > 40
     assert len(module.trainable_variables) == len(source.trainable_variables)
     waveform = noise(2, 8000)
     logits = module.signatures["serving_default"](waveform=tf.constant(waveform))["logits"]
@@ -394,7 +419,7 @@ def test_recorded_digits_with_an_exported_network(tmp_path, tiny_module, shared_
     for name, signature in source.signatures.items():
         given = set(signature.structured_outputs) | {"logits"}
         assert set(module.signatures[name].structured_outputs) == given
-    card, old = locate(done.output).card, locate(tiny_module).card
+    card, old = locate(outcome.output).card, locate(tiny_module).card
     assert card["frontend"] == old["frontend"]
     assert card["weights"]["from"]["weights"] == old["weights"]
     assert card["parameters"] == old["parameters"]

@@ -10,6 +10,7 @@ from hares_tf.finetune.clips import Clip
 from hares_tf.finetune.confusion import confusion_svg
 from hares_tf.finetune.errors import FinetuneError
 from hares_tf.finetune.report import HeldOut, accuracy, check_destination, summary
+from hares_tf.recordings import FileSound, Recording
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -20,14 +21,17 @@ def test_intervals_are_wilsons():
         p = right / n
         middle = (p + z * z / (2 * n)) / (1 + z * z / n)
         half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        found = accuracy(right, n)
-        assert found["accuracy"] == pytest.approx(100 * p)
-        wanted = [100 * (middle - half), 100 * (middle + half)]
-        assert found["interval"] == pytest.approx(wanted, abs=1e-3)
+        result = accuracy(right, n)
+        assert result["accuracy"] == pytest.approx(100 * p)
+        expected = [100 * (middle - half), 100 * (middle + half)]
+        assert result["interval"] == pytest.approx(expected, abs=1e-3)
 
 
 def held_out():
-    clips = [Clip(str(n), label, "test", str(n), 0, 1) for n, label in enumerate([0, 0, 1, 1, 1])]
+    clips = [
+        Clip(Recording(str(n), FileSound(str(n)), (label,), "test"), str(n), 0, 1)
+        for n, label in enumerate([0, 0, 1, 1, 1])
+    ]
     frozen = np.eye(3)[[0, 1, 0, 0, 1]]
     final = np.eye(3)[[0, 1, 1, 1, 1]]
     return HeldOut(clips, ("cat", "dog", "cow"), frozen, final)
@@ -93,7 +97,7 @@ def test_the_summary_says_what_counts(tmp_path):
     text = summary(report, held_out(), "out", tmp_path)
     for words in (
         "9 train, 3 validation, 5 test", "40.0% (", "80.0% (", "+40.0 points", "epoch 2 of 4",
-        "cat for dog (1)", "7 recording(s) left out", "0.wav: broken", "report.json", "mind this",
+        "cat as dog (1)", "7 recording(s) left out", "0.wav: broken", "report.json", "mind this",
     ):  # fmt: skip
         assert words in text
     assert "6.wav" not in text
@@ -105,7 +109,7 @@ def test_only_reports_are_replaced(tmp_path):
         check_destination(tmp_path, False)
     check_destination(tmp_path, True)
     (tmp_path / "thesis.doc").write_text("")
-    with pytest.raises(FinetuneError, match="is no report"):
+    with pytest.raises(FinetuneError, match="is not a report"):
         check_destination(tmp_path, True)
     (tmp_path / "report.json").write_text("{}")
     check_destination(tmp_path, True)

@@ -41,9 +41,9 @@ def decoded(recordings, tmp_path):
 
 
 def test_a_folder_names_its_classes(animals):
-    source = read_recordings(animals)
-    assert source.label_names == ("cat", "dog")
-    assert [(r.id, r.labels, r.part) for r in source.recordings][::5] == [
+    recordings = read_recordings(animals)
+    assert recordings.label_names == ("cat", "dog")
+    assert [(r.id, r.labels, r.part) for r in recordings.recordings][::5] == [
         ("cat/0.wav", (0,), ""),
         ("dog/2.wav", (1,), ""),
     ]
@@ -57,9 +57,9 @@ def test_a_table_names_classes_rows_and_parts(animals):
     ]
     path = table(animals, "\n".join(["path,kind,split,take", *rows, "gone.wav,doggy,train,2"]))
     options = {"file_column": "path", "label_column": "kind", "split_column": "split"}
-    source = read_recordings(animals, path, **options, where=[("take", ("1",))])
-    assert source.label_names == ("caty", "dogy") and source.rejected == ()
-    assert {r.id: r.part for r in source.recordings}["dog/1.wav"] == "validation"
+    recordings = read_recordings(animals, path, **options, where=[("take", ("1",))])
+    assert recordings.label_names == ("caty", "dogy") and recordings.rejected == ()
+    assert {r.id: r.part for r in recordings.recordings}["dog/1.wav"] == "validation"
     path.write_text(path.read_text().replace("doggy", "dogy"))
     assert read_recordings(animals, path, **options).rejected == (("gone.wav", "absent"),)
 
@@ -89,11 +89,7 @@ def test_a_table_names_classes_rows_and_parts(animals):
             ["cat/0.wav is listed already in line 2"],
         ),
         ("file,label\ncat/0.wav,cat\ncat/0.wav,dog", {}, ["listed already"]),
-        (
-            "file,label\ncat/0.wav,cat",
-            {"where": [("label", ("cow",))]},
-            ["'cow'", "its values are: cat"],
-        ),
+        ("file,label\ncat/0.wav,cat", {"where": [("label", ("cow",))]}, ["'cow'", "are: cat"]),
         ("file,label\ncat/0.wav,cat", {"label_column": ""}, ["--label_column"]),
     ],
 )
@@ -122,11 +118,11 @@ def test_what_is_decoded_is_what_was_recorded(animals, tmp_path):
     write(animals / "cat" / "0.wav", samples=1000)
     audio, clips, rejected = decoded(read_recordings(animals), tmp_path)
     assert len(clips) == 6 and rejected == []
-    wanted, _ = soundfile.read(animals / "cat" / "0.wav", dtype="float32")
+    original, _ = soundfile.read(animals / "cat" / "0.wav", dtype="float32")
     clip = clips[0]
     assert (clip.id, clip.samples, n_tiles(clip, 300)) == ("cat/0.wav", 1000, 4)
-    np.testing.assert_array_equal(audio.cut(clip, 100, 200), wanted[100:300])
-    np.testing.assert_array_equal(audio.cut(clip, 900, 200), np.pad(wanted[900:], (0, 100)))
+    np.testing.assert_array_equal(audio.cut(clip, 100, 200), original[100:300])
+    np.testing.assert_array_equal(audio.cut(clip, 900, 200), np.pad(original[900:], (0, 100)))
     assert list(tmp_path.iterdir()) == [animals]
 
 

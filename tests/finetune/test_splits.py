@@ -37,9 +37,9 @@ def parts(clips):
     ],
 )
 def test_every_class_gives_its_share_to_every_part(count, expected):
-    done, notes = split(clips_of([count, 20]), CLASSES, 0)
-    assert Counter(clip.part for clip in done if clip.label == 0) == expected
-    assert Counter(clip.part for clip in done if clip.label == 1) == {
+    assigned, notes = split(clips_of([count, 20]), CLASSES, 0)
+    assert Counter(clip.part for clip in assigned if clip.label == 0) == expected
+    assert Counter(clip.part for clip in assigned if clip.label == 1) == {
         "test": 4, "validation": 3, "train": 13,
     }  # fmt: skip
     assert notes == []
@@ -65,17 +65,25 @@ def test_copies_stay_together():
         for c in clips
     ]
     for seed in range(5):
-        done, _ = split(clips, CLASSES, seed)
-        for digest in {clip.digest for clip in done}:
-            assert len({clip.part for clip in done if clip.digest == digest}) == 1
-        assert {clip.part for clip in done if clip.label == 0} == {"train", "validation", "test"}
+        assigned, _ = split(clips, CLASSES, seed)
+        for digest in {clip.digest for clip in assigned}:
+            assert len({clip.part for clip in assigned if clip.digest == digest}) == 1
+        assert {clip.part for clip in assigned if clip.label == 0} == {
+            "train",
+            "validation",
+            "test",
+        }
 
 
 def test_many_copies_leave_something_for_every_part():
     copies = [_clip(f"a/c{n}", 0, "", "same") for n in range(30)]
     for seed in range(5):
-        done, _ = split([*copies, *clips_of([2, 3])], CLASSES, seed)
-        assert {clip.part for clip in done if clip.label == 0} == {"train", "validation", "test"}
+        assigned, _ = split([*copies, *clips_of([2, 3])], CLASSES, seed)
+        assert {clip.part for clip in assigned if clip.label == 0} == {
+            "train",
+            "validation",
+            "test",
+        }
 
 
 def test_too_few_different_recordings_are_refused():
@@ -87,8 +95,8 @@ def test_too_few_different_recordings_are_refused():
 def test_a_given_split_is_kept_and_its_leaks_are_told():
     clips = clips_of([4, 4], "train")
     clips += [_clip("v", 0, "validation", "v"), _clip("t", 0, "test", "0 1")]
-    done, notes = split(clips, CLASSES, 0)
-    assert parts(done) == parts(clips)
+    assigned, notes = split(clips, CLASSES, 0)
+    assert parts(assigned) == parts(clips)
     assert any("1 test recording(s) have copies" in note and " t:" in note for note in notes)
     assert any("'b' has no validation" in note for note in notes)
     assert any("'b' has no test" in note for note in notes)
@@ -96,8 +104,8 @@ def test_a_given_split_is_kept_and_its_leaks_are_told():
 
 def test_validation_is_taken_from_train_where_none_is_given():
     clips = [*clips_of([20, 20], "train"), _clip("t", 0, "test", "t")]
-    done, notes = split(clips, CLASSES, 0)
-    assert Counter((clip.label, clip.part) for clip in done) == {
+    assigned, notes = split(clips, CLASSES, 0)
+    assert Counter((clip.label, clip.part) for clip in assigned) == {
         (0, "train"): 17, (0, "validation"): 3, (1, "train"): 17, (1, "validation"): 3,
         (0, "test"): 1,
     }  # fmt: skip

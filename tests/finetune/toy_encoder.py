@@ -1,4 +1,4 @@
-"""A tiny trainable module whose frozen features cannot tell two tones apart, and such tones."""
+"""A tiny trainable module, and two tones that its frozen features do not tell apart."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ PERIODS = {"high": 4, "low": 8}
 
 
 class FilterBank(tf.Module):
-    """Log energies behind four filters, `[batch, samples] -> [batch, 4]`.
+    """Log energies after four filters, `[batch, samples] -> [batch, 4]`.
 
-    The filters are impulses at first: all they give is the loudness. `untouched` is a variable
-    that is no trainable one, `shift` one that the embedding does not depend on.
+    The filters are impulses at first, so that the features give nothing but the loudness.
+    `untouched` is not trainable, and the embedding does not depend on `shift`.
     """
 
     variables = None

@@ -463,9 +463,6 @@ def test_mistakes(modules, tmp_path, waveform, monkeypatch):
     assert "load it with keras.saving.load_model" in message(tmp_path / "model.keras")
     tf.saved_model.save(tf.Module(), str(tmp_path / "empty"))
     assert "is not callable and has no signature" in message(tmp_path / "empty")
-    old = save(tmp_path / "old", signature=lambda toy, x: {"default": toy.embed(x)})
-    (old / "tfhub_module.pb").write_bytes(b"\x08\x03")
-    assert "TF1 Hub format" in message(old)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     assert "KERAS_BACKEND=tensorflow" in message(modules["plain"])
 

@@ -14,7 +14,6 @@ import pytest
 #: Folders and files that are not in this style yet; to become empty.
 NOT_YET = (
     "evaluation/",
-    "finetune/",
     "hub/",
 )
 # A name of the code or of a file: learning_rate, crops.seconds, setup.cfg, TF_CONFIG.

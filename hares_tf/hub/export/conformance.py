@@ -11,7 +11,7 @@ import io
 import os
 import sys
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 # Makes sure that the module needs no Keras: any import of it fails from here on.
@@ -48,21 +48,41 @@ def check(directory: Path, cases_file: Path) -> list[str]:
         # As anybody would call it; this graph of its own stays the one for this shape.
         loaded(tf.constant(cases["waveform/2x16000"]))
         _trace_for_all_sizes(loaded)
-        serving = "flavor" in cases.files and cases["flavor"] == "serving"
+        serving = "flavor" in cases and cases["flavor"] == "serving"
         done.append(_check_frozen(loaded, cases) if serving else _check_variables(loaded, cases))
         done.append(_check_outputs(loaded, cases, "fresh"))
         done.append(_check_signatures(loaded, cases))
-        if "classes" in cases.files:
+        if "classes" in cases:
             done.append(_check_classes(loaded, cases, trains=not serving))
         if serving:
             return done
-        awake = [name for name in cases.files if name.startswith("awake_variable/")]
+        awake = [name for name in cases if name.startswith("awake_variable/")]
         for name in awake:
             loaded.trainable_variables[int(name.partition("/")[2])].assign(cases[name])
         if awake:
             done.append(_check_outputs(loaded, cases, "awake"))
         done.append(_check_training(loaded, cases, stochastic=bool(cases["is_stochastic"])))
     return done
+
+
+def check_classifier(directory: Path, cases: Mapping[str, np.ndarray]) -> list[str]:
+    """Checks what every classifier promises, whoever made its encoder; gives one line for each.
+
+    Runs in this process. Variables, outputs and classes are checked; signatures and operations are
+    those of the encoder's source, which need not be one of hares_tf. Training is not tried: it
+    costs a minute for large encoders, and the head is one dense layer.
+
+    Raises:
+        ConformanceError: the first promise that is not kept.
+    """
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(directory))
+    return [
+        _check_variables(loaded, cases),
+        _check_outputs(loaded, cases, "fresh"),
+        _check_class_map(loaded, cases),
+    ]
 
 
 def _trace_for_all_sizes(loaded) -> None:
@@ -156,7 +176,7 @@ def _check_signatures(loaded, cases) -> str:
     compare("wav_bytes", found[:1], loaded(np.float32(samples[:1] / 32_768)))
     compare("wav_bytes", found[1:], loaded(np.float32(samples[1:, :short] / 32_768)))
 
-    for name in cases.files:
+    for name in cases:
         kind, _, case = name.partition("/")
         if kind == "frames":
             found = signatures["frames"](waveform=tf.constant(cases[f"waveform/{case}"]))
@@ -184,7 +204,7 @@ def _check_outputs(loaded, cases, state: str) -> str:
 
     tolerance = _tolerance(cases)
     worst, count = 0.0, 0
-    for name in cases.files:
+    for name in cases:
         kind, _, case = name.partition("/")
         entry, output, function = {
             state: ("__call__", "embedding", loaded),
@@ -211,27 +231,33 @@ def _check_outputs(loaded, cases, state: str) -> str:
     return f"{count} outputs equal the in-memory model ({state} weights, worst {worst:.1e})"
 
 
-def _check_classes(loaded, cases, trains: bool) -> str:
-    """The class map names every logit, in order, and if the module `trains`, the head does."""
-    import tensorflow as tf
-
+def _check_class_map(loaded, cases) -> str:
+    """The class map names every logit, in order."""
     wanted = cases["classes"].tolist()
     with open(loaded.class_map.asset_path.numpy(), encoding="utf-8", newline="") as file:
         found = [(row["index"], row["display_name"]) for row in csv.DictReader(file)]
     if found != [(str(index), name) for index, name in enumerate(wanted)]:
         raise ConformanceError(f"the class map does not list the {len(wanted)} classes in order")
+    return f"{len(wanted)} classes, named in order"
+
+
+def _check_classes(loaded, cases, trains: bool) -> str:
+    """The class map names every logit, in order, and if the module `trains`, the head does."""
+    import tensorflow as tf
+
+    named, count = _check_class_map(loaded, cases), len(cases["classes"])
     head = list(loaded.head_variables) if trains else []
     with tf.GradientTape() as tape:
         logits = loaded.logits(tf.constant(cases["waveform/training"]), training=True)
         loss = tf.reduce_mean(logits**2)
     gradients = tape.gradient(loss, head)
-    if logits.shape[-1] != len(wanted) or any(gradient is None for gradient in gradients):
-        raise ConformanceError(f"the head does not give {len(wanted)} trainable logits")
-    return f"{len(wanted)} classes, named in order" + (", with a trainable head" if trains else "")
+    if logits.shape[-1] != count or any(gradient is None for gradient in gradients):
+        raise ConformanceError(f"the head does not give {count} trainable logits")
+    return named + (", with a trainable head" if trains else "")
 
 
 def _tolerance(cases) -> float:
-    precision = str(cases["precision"]) if "precision" in cases.files else "float32"
+    precision = str(cases["precision"]) if "precision" in cases else "float32"
     return TOLERANCES[precision]
 
 
