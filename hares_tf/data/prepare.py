@@ -205,12 +205,15 @@ def _clear(output: Path) -> None:
 
 
 def _finish(output: Path, plan: Plan, jobs: Sequence[ShardJob]) -> dict:
-    parts = [read_part(job) for job in jobs]
-    lost = [job.file.name for job, part in zip(jobs, parts, strict=True) if part is None]
-    if lost:
-        raise DataError(
-            f"{output}: {lost[0]} or its part file has vanished; run the same command again."
-        )
+    parts = []
+    for job in jobs:
+        part = read_part(job)
+        if part is None:
+            raise DataError(
+                f"{output}: {job.file.name} or its part file has vanished; run the same command "
+                "again."
+            )
+        parts.append(part)
     rejected = [*plan.source.rejected, *(pair for part in parts for pair in part["rejected"])]
     if not any(part["clips"] for part in parts):
         _clear(output)

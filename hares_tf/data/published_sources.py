@@ -169,7 +169,7 @@ def audioset_source(
         for video, segment in listed.items()
         if video in sounds
     )
-    notes = (f"{len(clips):,} of {len(listed):,} listed clips are there.",)
+    notes: tuple[str, ...] = (f"{len(clips):,} of {len(listed):,} listed clips are there.",)
     if surplus:
         notes += (
             f"{surplus:,} files bear the id of a listed clip, but are a second copy or start at "

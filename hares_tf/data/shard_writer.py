@@ -71,7 +71,9 @@ def write_shard(job: ShardJob) -> dict:
     """
     tf = import_tensorflow()
 
-    offsets, rejected, counts = [], [], Counter()
+    offsets: list[int] = []
+    rejected: list[tuple[str, str]] = []
+    counts: Counter[int] = Counter()
     position = samples = 0
     with full_disk_said(job.file.parent), atomic_file(job.file) as path:
         try:

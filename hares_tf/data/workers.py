@@ -60,7 +60,8 @@ def _write_part(job: ShardJob) -> None:
 
 
 def _groups(jobs: Sequence[ShardJob]) -> Iterator[list[ShardJob]]:
-    group, recordings = [], 0
+    group: list[ShardJob] = []
+    recordings = 0
     for job in jobs:
         if group and recordings + len(job.recordings) > _RECORDINGS_PER_PIPELINE:
             yield group

@@ -213,9 +213,10 @@ def _unpacked_tar(archive: str, mtime: int) -> dict[str, bytes]:
     contents, total = {}, 0
     with tarfile.open(archive, "r:*") as tar:
         for member in tar:
-            if member.isfile():
+            content = tar.extractfile(member) if member.isfile() else None
+            if content is not None:
                 total += member.size
                 if total > _LARGEST_UNPACKED_TAR:
                     raise tarfile.TarError("it unpacks to more than such an archive holds")
-                contents[member.name] = tar.extractfile(member).read()
+                contents[member.name] = content.read()
     return contents

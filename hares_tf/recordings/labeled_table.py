@@ -3,7 +3,7 @@
 import os
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def table_source(
 
 def _selected_rows(
     table: Path, columns: Columns, where: Sequence[tuple[str, Sequence[str]]]
-) -> list[tuple[int, Mapping[str, str]]]:
+) -> list[tuple[int, dict[str, str]]]:
     """Returns (line, cells by column) of the rows that fulfill all conditions, at least one."""
     names = [columns.file, columns.label, columns.part, *(column for column, _ in where)]
     seen: dict[str, set[str]] = {column: set() for column, _ in where}

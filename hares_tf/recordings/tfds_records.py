@@ -212,7 +212,8 @@ def features(
                 bounds = [bounds for _, *bounds in _fields(data, *values)] or [[stop, stop]]
                 if len(bounds) > 1:
                     raise ValueError(f"its {name} is not one value, or not stored in one piece")
-                positions[name] = (kind, *bounds[0])
+                ((first, end),) = bounds
+                positions[name] = (kind, first, end)
     return positions
 
 
