@@ -1,4 +1,4 @@
-r"""Which of one's own recordings sound most like a given one?
+r"""The recordings of a table that sound most like a given one.
 
     python examples/embed_folder.py --handle=demo/tiny_simclr --audio=sounds --output=sounds.csv
     python examples/nearest_sounds.py --handle=demo/tiny_simclr --table=sounds.csv \
@@ -17,11 +17,8 @@ import csv
 
 import numpy as np
 
-from hares_tf.audio import load_audio
-from hares_tf.evaluation import Interface, encoder_of
-from hares_tf.evaluation.embeddings.embedding import embed_batch
-from hares_tf.evaluation.embeddings.windows import cut, window_samples
-from hares_tf.utils.errors import HaresError
+from hares_tf import HaresError
+from hares_tf.evaluation import Interface, open_encoder
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 for name in ("handle", "table", "query"):
@@ -33,12 +30,8 @@ args = parser.parse_args()
 if not 0 < args.seconds <= 3600 or args.top < 1:
     parser.error("--seconds must be between 0 and 3600, --top at least 1")
 try:
-    encoder = encoder_of(args.handle, interface=Interface(args.sample_rate))
-    waveform = load_audio(args.query, encoder.sample_rate)
-    length = window_samples(args.seconds, encoder.sample_rate)
-    windows = cut(waveform, np.arange(0, len(waveform), length), length)
-    batches = [windows[i : i + 8] for i in range(0, len(windows), 8)]
-    query = np.concatenate([embed_batch(encoder, batch, args.query) for batch in batches]).mean(0)
+    encoder = open_encoder(args.handle, Interface(args.sample_rate))
+    query = encoder.embed_file(args.query, args.seconds)
     with open(args.table, newline="", encoding="utf-8") as file:
         lines = [row for row in csv.reader(file) if row]
     names, rows = zip(*((row[0], row[1:]) for row in lines[1:]), strict=True)
@@ -46,12 +39,12 @@ try:
 except (HaresError, OSError) as error:
     parser.error(str(error))
 except (ValueError, csv.Error):
-    parser.error(f"{args.table} is no table of embed_folder.py, or an empty one")
+    parser.error(f"{args.table} is not a table of embed_folder.py, or it is empty")
 if table.shape[1] != len(query):
     parser.error(f"{args.table} has {table.shape[1]} features: it was made with another module")
-# What all recordings share says nothing about which are alike; without it the cosines spread out.
-centre = table.mean(0)
-table, query = table - centre, query - centre
+# The mean of all recordings says nothing about which are alike; without it the cosines differ more.
+center = table.mean(0)
+table, query = table - center, query - center
 norms = np.linalg.norm(table, axis=1) * np.linalg.norm(query)
 similarity = table @ query / np.maximum(norms, 1e-12)
 for index in np.argsort(-similarity)[: args.top]:

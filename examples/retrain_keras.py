@@ -17,7 +17,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from hares_tf.evaluation.encoders.handle import Interface, stated_interface
+from hares_tf.evaluation import Interface, stated_interface
 from hares_tf.finetune import read_recordings
 from hares_tf.hub import HubLayer, locate
 from hares_tf.utils.errors import HaresError

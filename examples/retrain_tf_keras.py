@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hares_tf.evaluation.encoders.handle import Interface, stated_interface
+from hares_tf.evaluation import Interface, stated_interface
 from hares_tf.finetune import read_recordings
 from hares_tf.hub import locate
 from hares_tf.utils.errors import HaresError

@@ -217,7 +217,7 @@ def test_embed_and_search(run, module, sounds, tmp_path):
     (tmp_path / "ragged.csv").write_text("file,f0\n\na.wav,1\nb.wav\n", encoding="utf-8")
     for other in (sounds / "notes.txt", tmp_path / "ragged.csv"):
         code, _, err = run("nearest_sounds", **(query | {"table": other}))
-        assert code == 2 and "is no table of embed_folder.py" in err
+        assert code == 2 and "is not a table of embed_folder.py" in err
     for other, said in (
         ({"query": tmp_path / "no.wav"}, "no.wav"),
         ({"query": sounds / "notes.txt"}, "is not a sound"),
@@ -303,12 +303,12 @@ def test_embedding_needs_a_place_for_its_table(run, untouched, module, sounds, t
 
 
 def test_interrupted_embedding_leaves_no_table(run, module, sounds, tmp_path, monkeypatch):
-    def interrupt(encoder, batch, beginning):
+    def interrupt(encoder, waveform, seconds, where):
         # Not only afterwards: a kill runs no clean-up.
         assert not (tmp_path / "e.csv").exists()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hares_tf.evaluation.embeddings.embedding.embed_batch", interrupt)
+    monkeypatch.setattr("hares_tf.evaluation.encoders.encoder.Encoder.embed_recording", interrupt)
     with pytest.raises(KeyboardInterrupt):
         run("embed_folder", handle=module, audio=sounds, output=tmp_path / "e.csv")
     assert not list(tmp_path.iterdir())

@@ -10,7 +10,8 @@ import keras
 import pytest
 
 from hares_tf.evaluation import Runtime, evaluate
-from hares_tf.evaluation.tasks import Places, resolve
+from hares_tf.evaluation.suites import resolve
+from hares_tf.evaluation.tasks import Places
 from hares_tf.hub.card import make_card
 from hares_tf.hub.export import module as hub_module
 from hares_tf.models import create_model
@@ -49,10 +50,10 @@ def test_log_mel_statistics_score_as_expected(
 ):
     result = evaluate(
         statistics_module, [task_files[task]], data_dir=shared_dir / "data", output=tmp_path
-    )[0][0]
+    )[0]
     low, high = RANGES[task]
-    assert low <= result["score"] <= high
-    assert result["complete"] and result["clips"]["n_failed"] == 0
+    assert low <= result.score <= high
+    assert result.complete and result.clips["n_failed"] == 0
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_scores_hardly_depend_on_flavor_precision_and_runtime(
     task, task_files, shared_dir, forms, tmp_path
 ):
     def score(form, runtime=None):
-        ((result,),) = evaluate(
+        (result,) = evaluate(
             forms / form,
             [task_files[task]],
             protocol="smoke",
@@ -86,8 +87,8 @@ def test_scores_hardly_depend_on_flavor_precision_and_runtime(
             output=tmp_path,
             runtime=runtime or Runtime(),
         )
-        assert result["embeddings"]["runtime"] == (runtime or Runtime()).name
-        return result["score"]
+        assert result.embeddings["runtime"] == (runtime or Runtime()).name
+        return result.score
 
     wanted = score("reusable-float32")
     assert wanted > 10  # there is something to lose

@@ -41,11 +41,8 @@ def write_task(folder: Path, clips: int) -> Path:
 
 
 def main() -> None:
-    from hares_tf.evaluation import evaluate
+    from hares_tf.evaluation import evaluate, open_encoder
     from hares_tf.evaluation.embeddings.embedding import batch_size
-    from hares_tf.evaluation.encoders.handle import open_encoder, stated_interface
-    from hares_tf.evaluation.encoders.interface import Interface
-    from hares_tf.hub import locate
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -53,8 +50,7 @@ def main() -> None:
         task = write_task(folder / "data", CLIPS)
         options = {"output": folder / "results", "store": folder / "store"}
 
-        module = locate(handle)
-        encoder = open_encoder(module, stated_interface(module, Interface())[0])
+        encoder = open_encoder(handle)
         batch = np.zeros((batch_size(3.0), 48_000), np.float32)
         encoder.embed(batch)  # the first call of a shape prepares its kernels
         ratios, phases = [], []
@@ -77,7 +73,7 @@ def main() -> None:
 
         evaluate(handle, [str(task)], **options)
         shutil.rmtree(folder / "results")
-        second = evaluate(handle, [str(task)], **options)[0][0]["seconds"]["embedding"]
+        second = evaluate(handle, [str(task)], **options)[0].seconds["embedding"]
         # The first run without loading the model, which would make the ratio larger still.
         first = np.median(phases)
         verdict("embedding phase: first run relative to the second", first / second, 50, "x")
@@ -87,7 +83,7 @@ def main() -> None:
             [
                 sys.executable,
                 "-m",
-                "hares_tf.evaluation",
+                "hares_tf.commands.evaluate",
                 f"--handle={handle}",
                 f"--tasks={task}",
                 f"--output={folder}/results",
@@ -111,14 +107,15 @@ def _embedding_phase(encoder, task: Path, store: Path) -> float:
     from hares_tf.evaluation.embeddings.embedding import Item, embed_items
     from hares_tf.evaluation.embeddings.store import EmbeddingStore
     from hares_tf.evaluation.embeddings.windows import Plan
-    from hares_tf.evaluation.tasks import resolve
+    from hares_tf.evaluation.suites import resolve
     from hares_tf.evaluation.tasks.declaration import Places
     from hares_tf.utils.files import DigestCache
 
     started = time.perf_counter()
-    (one,) = resolve([str(task)], None)
-    sounds = [clip.sound for clip in one.read(Places(data_dir=None)).clips]
-    digests = DigestCache(store / "digests.sqlite").digests([sound.path for sound in sounds])
+    (declaration,) = resolve([str(task)], None)
+    sounds = [clip.sound for clip in declaration.read(Places(data_dir=None)).clips]
+    with DigestCache(store / "digests.sqlite") as cache:
+        digests = cache.digests([sound.path for sound in sounds])
     items = [Item(digest, sound) for digest, sound in zip(digests, sounds, strict=True)]
     space = EmbeddingStore(store / "bench").space({"run": "bare"})
     with space.writer(notes={}) as writer:

@@ -40,13 +40,13 @@ def main() -> None:
 
         threading.Thread(target=watch, daemon=True).start()
         options = {"output": folder / "results", "store": folder / "store"}
-        result = evaluate(handle, [str(task)], **options)[0][0]
+        result = evaluate(handle, [str(task)], **options)[0]
         done.set()
 
     used = np.array(samples)
     print(
-        f"     {CLIPS} clips: embedding {result['seconds']['embedding']:.0f} s, "
-        f"head {result['seconds']['head']:.0f} s"
+        f"     {CLIPS} clips: embedding {result.seconds['embedding']:.0f} s, "
+        f"head {result.seconds['head']:.0f} s"
     )
     verdict("peak anonymous memory", used.max() / 1024, 3.0, " GiB", at_most=True)
     # Loading and the first batches come first; from then on nothing may grow.

@@ -54,7 +54,8 @@ encoder.fingerprint = "1"
 
 def measure(clips: int) -> dict[str, float]:
     """Peak anonymous memory of each phase in megabytes; run in a process of its own."""
-    from hares_tf.evaluation import evaluate, model_evaluation
+    from hares_tf.evaluation import evaluate
+    from hares_tf.evaluation.task_evaluation import TaskEvaluation
     from hares_tf.evaluation.tasks.declaration import Clip, Manifest, Task, Windows
     from hares_tf.evaluation.tasks.labels import Labels
 
@@ -76,13 +77,13 @@ def measure(clips: int) -> dict[str, float]:
         while not done.wait(0.05):
             peaks[phase[0]] = max(peaks[phase[0]], anonymous_megabytes())
 
-    original = model_evaluation.TaskEvaluation._examples
+    original = TaskEvaluation._examples
 
-    def marked(self, selections):
+    def marked(self):
         phase[0] = "head"
-        return original(self, selections)
+        return original(self)
 
-    model_evaluation.TaskEvaluation._examples = marked
+    TaskEvaluation._examples = marked
     task = Task("noise", 1, "environment", Windows(0.1), "linear", "accuracy", read)
     with tempfile.TemporaryDirectory() as scratch:
         thread = threading.Thread(target=watch)
@@ -94,10 +95,10 @@ def measure(clips: int) -> dict[str, float]:
             protocol="smoke",
             output=folder / "results",
             store=folder / "store",
-        )[0][0]
+        )[0]
         done.set()
         thread.join()
-    assert result["complete"]
+    assert result.complete
     return peaks
 
 

@@ -40,9 +40,7 @@ def bfloat16_matmul():
 
 def open_encoders(handle: Path) -> dict:
     """The encoder in each runtime that this machine has."""
-    from hares_tf.evaluation import Interface, Runtime
-    from hares_tf.evaluation.encoders.handle import open_encoder, stated_interface
-    from hares_tf.hub import locate
+    from hares_tf.evaluation import Runtime, open_encoder
     from hares_tf.utils.errors import HaresError
 
     runtimes = {
@@ -50,11 +48,11 @@ def open_encoders(handle: Path) -> dict:
         FLOAT32: Runtime("openvino"),
         BFLOAT16: Runtime("openvino", "bfloat16"),
     }
-    module, encoders = locate(handle), {}
+    encoders = {}
     for name, runtime in runtimes.items():
         started = time.perf_counter()
         try:
-            encoder = open_encoder(module, stated_interface(module, Interface())[0], runtime)
+            encoder = open_encoder(handle, runtime=runtime)
         except HaresError as error:
             print(f"     {name} is skipped: {error}")
             continue

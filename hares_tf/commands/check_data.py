@@ -1,5 +1,6 @@
 """The command `hares-check-data`: which data sets are there, complete and readable."""
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,6 +10,7 @@ from typing import Any
 from hares_tf.commands import flags
 from hares_tf.commands.declaration import SWITCH, Flag, NumberOr, UsageError
 from hares_tf.commands.program import Command
+from hares_tf.evaluation.suites import tasks_named
 from hares_tf.evaluation.tasks import checking
 from hares_tf.evaluation.tasks.declaration import Places
 from hares_tf.utils.files import DigestCache, cache_dir
@@ -66,16 +68,17 @@ def _run(values: Any) -> int:
         Path(values.data_dir) if values.data_dir else None,
         Path(values.tfds_dir) if values.tfds_dir else None,
     )
-    digests = None
+    digests = contextlib.nullcontext()
     if values.duplicates:
         digests = DigestCache(cache_dir() / "embeddings" / "digests.sqlite")
     progress = Progress(values.progress)
     decode = None if values.decode == "all" else values.decode
     results = []
-    for task in checking.tasks_named(values.tasks, values.data_dir):
-        results.append(checking.check_task(task, places, decode, digests, progress))
-        if values.details:
-            print("\n".join(checking.details(results[-1])) + "\n")
+    with digests as cache:
+        for task in tasks_named(values.tasks, values.data_dir):
+            results.append(checking.check_task(task, places, decode, cache, progress))
+            if values.details:
+                print("\n".join(checking.details(results[-1])) + "\n")
     print(checking.table(results))
     return 0 if all(findings.state == "whole" for findings in results) else 1
 

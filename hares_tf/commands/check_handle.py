@@ -27,8 +27,8 @@ FLAGS = {
 
 
 def _run(values: Any) -> int:
+    from hares_tf.evaluation import open_encoder, stated_interface
     from hares_tf.evaluation.encoders.checking import check_encoder
-    from hares_tf.evaluation.encoders.handle import in_words, open_encoder, stated_interface
     from hares_tf.hub.loader import locate
     from hares_tf.runtimes.errors import ConversionError
 
@@ -42,7 +42,7 @@ def _run(values: Any) -> int:
     except ConversionError as error:
         print(f"  {error} TensorFlow computes instead.")
         encoder = open_encoder(module, stated)
-    print(f"  {in_words(encoder.interface)} (stated by: {source})")
+    print(f"  {encoder.description} (stated by: {source})")
     findings = check_encoder(encoder)
     width = max(len(finding.name) for finding in findings)
     for finding in findings:

@@ -159,8 +159,9 @@ def _run(values: Any) -> None:
             "--embed_only cannot embed the crops of --views=online, which are drawn while a head "
             "trains."
         )
-    from hares_tf.evaluation import runner
+    from hares_tf.evaluation import embed_only, evaluate
     from hares_tf.evaluation.protocols import Options
+    from hares_tf.jobs import Runner
 
     settings = {
         "protocol": values.protocol,
@@ -183,15 +184,9 @@ def _run(values: Any) -> None:
         "progress": values.progress,
     }
     if values.embed_only:
-        failures = runner.embed_only(
-            values.handle,
-            values.tasks,
-            runner=values.runner,
-            workers=values.workers,
-            beam_options=values.beam_options,
-            **settings,
-        )
-        for handle, by_task in zip(values.handle, failures, strict=True):
+        runner = Runner(values.runner, values.workers, tuple(values.beam_options))
+        failures = embed_only(values.handle, values.tasks, runner=runner, **settings)
+        for handle, by_task in failures.items():
             failed = sum(map(len, by_task.values()))
             print(
                 f"{handle}: everything is embedded" + (f", {failed} clip(s) failed" * bool(failed))
@@ -199,7 +194,8 @@ def _run(values: Any) -> None:
         return
     from hares_tf.evaluation.report import compare, table
 
-    results = runner.evaluate(values.handle, values.tasks, output=values.output, **settings)
+    models = evaluate(values.handle, values.tasks, output=values.output, **settings)
+    results = [[result.to_json() for result in model] for model in models]
     print(table(results))
     if values.compare:
         print()

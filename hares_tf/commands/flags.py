@@ -7,7 +7,7 @@ from typing import Any
 from absl import flags as absl_flags
 
 from hares_tf.commands.declaration import Condition, Flag, ListParser, UsageError
-from hares_tf.evaluation.encoders.interface import NORMALISATIONS, POOLS, Interface
+from hares_tf.evaluation.encoders.interface import NORMALIZATIONS, POOLS, Interface
 from hares_tf.evaluation.encoders.runtime import BFLOAT16, FLOAT32, OPENVINO, TENSORFLOW, Runtime
 from hares_tf.jobs.runner import LOCAL
 from hares_tf.utils.progress import MODES
@@ -161,7 +161,7 @@ INTERFACE = (
     choice(
         "normalize",
         None,
-        NORMALISATIONS,
+        NORMALIZATIONS,
         "How each waveform is scaled first: to zero mean and unit deviation, or to a peak of 0.25. "
         "Default: none.",
     ),
@@ -193,7 +193,7 @@ def interface(values: absl_flags.FlagValues) -> Interface:
         window_samples=values.window_samples,
         pool=values.pool,
         input_rank=values.input_rank,
-        normalise=values.normalize,
+        normalize=values.normalize,
     )
 
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hares_tf.data.errors import DataError
-from hares_tf.evaluation.tasks import audioset, resolve
+from hares_tf.evaluation.suites import resolve
+from hares_tf.evaluation.tasks import audioset
 from hares_tf.evaluation.tasks.declaration import Manifest, Places
 from hares_tf.recordings.recording import ABSENT, Recording, Source, readable
 

@@ -1,4 +1,4 @@
-"""HARES: scores of any audio encoder, through its handle. Knows nothing of `hares_tf.models`.
+"""HARES: scores any audio encoder through its handle; knows nothing of `hares_tf.models`.
 
 Attributes load on first use, so that a finished evaluation is reported without TensorFlow.
 """
@@ -8,15 +8,18 @@ from hares_tf.utils.lazy import attach
 __getattr__, __dir__, __all__ = attach(
     __name__,
     {
-        "Encoder": "encoders.handle",
+        "Encoder": "encoders.encoder",
         "EvaluationError": "errors",
+        "EvaluationSettings": "settings",
         "Interface": "encoders.interface",
         "Options": "protocols",
         "Runtime": "encoders.runtime",
         "Task": "tasks",
-        "embed_only": "runner",
-        "encoder_of": "encoders.handle",
-        "evaluate": "runner",
+        "TaskResult": "results.results",
+        "embed_only": "pipeline",
+        "evaluate": "pipeline",
+        "open_encoder": "encoders.handle",
         "read_task_file": "tasks.task_file",
+        "stated_interface": "encoders.handle",
     },
 )

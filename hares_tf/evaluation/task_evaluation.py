@@ -2,54 +2,59 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 from hares_tf.evaluation.embeddings import embedding
 from hares_tf.evaluation.embeddings.online import OnlineCrops
-from hares_tf.evaluation.embeddings.store import EmbeddingSpace, EmbeddingStore
+from hares_tf.evaluation.embeddings.selection import Selection, select
+from hares_tf.evaluation.embeddings.store import EmbeddingSpace
 from hares_tf.evaluation.embeddings.windows import Plan
-from hares_tf.evaluation.encoders import handle
-from hares_tf.evaluation.encoders.interface import Interface
-from hares_tf.evaluation.encoders.runtime import Runtime
-from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.evaluation.evaluated_model import EvaluatedModel
 from hares_tf.evaluation.heads.examples import Examples
+from hares_tf.evaluation.joining import embedded_examples, unembedded_examples
 from hares_tf.evaluation.protocols import Outcome, Protocol, Work
 from hares_tf.evaluation.results import results
+from hares_tf.evaluation.results.environment import environment
 from hares_tf.evaluation.results.metrics import METRICS
-from hares_tf.evaluation.tasks.preparing import PreparedTask, Selection, clip_counts, select
-from hares_tf.hub import loader
+from hares_tf.evaluation.results.results import TaskResult
+from hares_tf.evaluation.tasks.preparing import PreparedTask, clip_counts
 from hares_tf.utils.progress import Progress
 
 
 class TaskEvaluation:
-    """One model on one task. Arguments as in `ModelEvaluation`, made specific to the task."""
+    """Scores one model on one task.
+
+    Args:
+        prepared: the task, with its clips and their digests.
+        protocol: how heads are trained on it.
+        model: the model, as it is called for this task.
+        path: of the result's file.
+        progress: takes messages and the progress of phases.
+    """
 
     def __init__(
         self,
         prepared: PreparedTask,
         protocol: Protocol,
-        module: loader.LocatedModule,
-        fingerprint: str | None,
-        interface: Interface,
-        store: EmbeddingStore,
+        model: EvaluatedModel,
         path: Path,
-        runtime: Runtime,
-        open_encoder: Callable[[], handle.Encoder],
         progress: Progress,
     ):
-        self.prepared, self.task = prepared, prepared.task
-        self._protocol, self._module, self._fingerprint = protocol, module, fingerprint
-        self._interface, self._store, self._path = interface, store, path
-        self._runtime = runtime
-        self.open_encoder, self._progress = open_encoder, progress
+        self.prepared, self.task, self.model = prepared, prepared.task, model
+        self._protocol, self._path, self._progress = protocol, path, progress
         self._plans = {
             "train": protocol.training_plan(self.task),
             "test": protocol.testing_plan(self.task),
         }
+        # Everything that the embeddings of the whole task depend on.
+        self._description = model.describe(
+            {name: plan.as_data() for name, plan in self._plans.items()}
+        )
         self._key = results.result_key(
             {
                 "schema": results.SCHEMA_VERSION,
-                "embeddings": self._description(),
+                "embeddings": self._description,
                 "task": self.task.declaration(),
                 "labels": prepared.manifest.labels.as_data(),
                 "manifest": prepared.manifest_hash,
@@ -58,94 +63,120 @@ class TaskEvaluation:
             }
         )
 
-    def _describe(self, windows: dict) -> dict:
-        """Everything but the clip that an embedding depends on."""
-        return {
-            "model": self._fingerprint,
-            "adapter": handle.ADAPTER_VERSION,
-            "interface": self._interface.as_data(),
-            "runtime": self._runtime.name,
-            "precision": self._runtime.precision,
-            "windows": windows,
-            "preprocessing": embedding.PREPROCESSING_VERSION,
-        }
-
-    def _description(self) -> dict:
-        """What the embeddings of the whole task depend on."""
-        return self._describe({name: plan.as_data() for name, plan in self._plans.items()})
-
-    def finished_before(self) -> dict | None:
-        """The stored result, if it is up to date and nothing failed in it.
+    def finished_before(self) -> TaskResult | None:
+        """Returns the stored result, if it is up to date and nothing failed in it.
 
         Raises:
-            EvaluationError: what stands in its place is no result.
+            EvaluationError: the file in its place is not a result.
         """
         stored = results.read_result(self._path)
-        if stored is not None and stored["key"] == self._key:
-            try:
-                float(stored["score"]), dict(stored["clips"]["failures"])
-            except (KeyError, TypeError, ValueError) as error:
-                raise EvaluationError(
-                    f"{self._path} is a damaged result ({type(error).__name__}: {error}); move it "
-                    "away and run again"
-                ) from error
-        if stored is None or self._fingerprint is None:
-            return None
-        if not results.predictions_path(self._path).is_file():
-            self._progress.say(f"  {self.task.id}: its predictions are gone; scoring anew")
+        if stored is None or self.model.fingerprint is None:
             return None
         if stored["key"] != self._key:
             self._progress.say(f"  {self.task.id}: the stored result is out of date; scoring anew")
             return None
-        if not stored["clips"]["failures"]:
-            self._progress.say(
-                f"  {self.task.id}: {stored['score']:.1f} (finished before: {self._path})"
-            )
-            return stored
-        # What kept a clip from being read may have passed.
-        self._progress.say(f"  {self.task.id}: clips failed in the stored result; scoring anew")
-        return None
+        result = TaskResult.from_json(stored, str(self._path))
+        if not results.predictions_path(self._path).is_file():
+            self._progress.say(f"  {self.task.id}: its predictions are missing; scoring anew")
+            return None
+        if result.clips["failures"]:
+            # The reason why a clip could not be read may have passed.
+            self._progress.say(f"  {self.task.id}: clips failed in the stored result; scoring anew")
+            return None
+        self._progress.say(f"  {self.task.id}: {result.score:.1f} (finished before: {self._path})")
+        return result
 
+    @cached_property
     def selections(self) -> dict[str, Selection]:
-        """The clips that are embedded, by what for; one object where it is the same."""
+        """The clips that are embedded for "train" and "test"; one object where they are the same.
+
+        Computed once, because mixing draws partners for millions of clips; `run` forgets it.
+        """
+        folds, plans = self.prepared.manifest.folds, self._plans
         if not self._protocol.trains:
-            test = select(
-                self.prepared, self.prepared.manifest.folds or ["test"], self._plans["test"]
-            )
+            test = select(self.prepared, folds or ["test"], plans["test"])
             return {"train": test, "test": test}
-        folds = self.prepared.manifest.folds
+        if folds and plans["train"] == plans["test"]:
+            both = select(self.prepared, None, plans["test"])
+            return {"train": both, "test": both}
         train = ["train", "validation"] if self._protocol.uses_validation else ["train"]
         parts = {"train": None, "test": None} if folds else {"train": train, "test": ["test"]}
-        if folds and self._plans["train"] == self._plans["test"]:
-            both = select(self.prepared, None, self._plans["test"])
-            return {"train": both, "test": both}
-        return {
-            name: select(self.prepared, parts[name], plan) for name, plan in self._plans.items()
-        }
+        return {name: select(self.prepared, parts[name], plan) for name, plan in plans.items()}
 
-    def missing(
-        self, selections: dict[str, Selection]
-    ) -> Iterator[tuple[Plan, EmbeddingSpace, list[embedding.Item]]]:
-        """What has to be embedded: for each plan its space and the items that are not there."""
+    def missing(self) -> Iterator[tuple[Plan, EmbeddingSpace, list[embedding.Item]]]:
+        """Yields for each plan its space and the items that are not in it, each key once."""
         by_plan: dict[Plan, list[Selection]] = {}
-        for selection in selections.values():
+        for selection in self.selections.values():
             by_plan.setdefault(selection.plan, []).append(selection)
-        for plan, some in by_plan.items():
+        for plan, selections in by_plan.items():
             if plan.stored:
-                space = self._space(plan)
-                yield plan, space, _missing_items(some, space)
+                space = self.model.space(plan)
+                items = {
+                    item.key: item
+                    for selection in selections
+                    for item in selection.items
+                    if item.key not in space
+                }
+                yield plan, space, list(items.values())
 
-    def _space(self, plan: Plan) -> EmbeddingSpace:
-        return self._store.space(self._describe(plan.as_data()))
+    def run(self) -> TaskResult:
+        """Embeds, trains, scores, and writes the result."""
+        started = time.perf_counter()
+        failures, amounts = self._embed()
+        embedded_at = time.perf_counter()
+        train, test = self._examples()
+        task = self.task
+        self._progress.say(f"  {task.id}: training on {len(train)} examples")
+        metric = METRICS[task.metric]
+        outcome = self._protocol.run(task, train, test, self._work(metric.function))
+        labels = self.prepared.manifest.labels
+        score = outcome.score
+        if score is None:
+            score = metric.function(outcome.scores, outcome.test.targets, labels)
+        scored_labels = metric.scored_labels(outcome.test.targets, labels)
+        incomplete = self._incomplete_because(failures, scored_labels)
+        result = TaskResult(
+            schema=results.SCHEMA_VERSION,
+            key=self._key,
+            score=score,
+            interval=self._interval(outcome),
+            complete=not incomplete,
+            incomplete_because=tuple(incomplete),
+            task={**task.declaration(), "labels": labels.as_data(), "source": task.source},
+            protocol=self._protocol_record(outcome),
+            clips={
+                **clip_counts(self.prepared, failures),
+                "n_used": len({*train.ids.tolist(), *test.ids.tolist()}),
+                "n_scored": len(outcome.test),
+                "n_labels_scored": scored_labels,
+            },
+            model=self.model.record(self._plans["test"], test.embeddings.shape[1]),
+            embeddings=self._description,
+            seconds={
+                "embedding": round(embedded_at - started, 6),
+                "head": round(time.perf_counter() - embedded_at, 6),
+                **amounts,
+            },
+            predictions=results.predictions_path(self._path).name,
+            environment=environment(),
+        )
+        self._write(result, outcome)
+        del self.selections
+        self._announce(result)
+        return result
 
-    def _embed(self, selections: dict[str, Selection]) -> tuple[dict[str, str], dict]:
-        """Embeds what is missing; why clips failed (by clip id), and how much was embedded."""
+    def _embed(self) -> tuple[dict[str, str], dict]:
+        """Embeds what is missing.
+
+        Returns:
+            Why clips failed, by clip id, and how much was embedded, as JSON data.
+        """
         failures: dict[str, str] = {}
         embedded, audio_seconds = 0, 0.0
-        for plan, space, items in self.missing(selections):
+        for plan, space, items in self.missing():
             if not items:
                 continue
-            encoder = self.open_encoder()
+            encoder = self.model.open_encoder()
             with (
                 self._progress.phase(self.task.id, "embedding", len(items), "clip") as bar,
                 space.writer(notes={"interface": encoder.interface}) as writer,
@@ -154,113 +185,47 @@ class TaskEvaluation:
             done = [item.key for item in items if item.key not in failed]
             embedded += len(done)
             audio_seconds += sum(space.rows(done)) * plan.seconds
-            clips = self.prepared.manifest.clips
-            failures |= {
-                clips[i].id: failed[item.key]
-                for selection in selections.values()
-                if failed and selection.plan == plan
-                for i, item in zip(selection.clips, selection.items, strict=True)
-                if item.key in failed
-            }
+            for selection in self.selections.values():
+                if selection.plan == plan:
+                    failures |= selection.by_clip(failed)
         return failures, {"clips_embedded": embedded, "audio_seconds": round(audio_seconds, 3)}
 
-    def run(self) -> dict:
-        """Embeds, trains, scores, and writes the result."""
-        selections = self.selections()
-        started = time.perf_counter()
-        failures, amounts = self._embed(selections)
-        embedded_at = time.perf_counter()
-        train, test = self._examples(selections)
-        task = self.task
-        self._progress.say(f"  {task.id}: training on {len(train)} examples")
-        metric = METRICS[task.metric]
-        outcome = self._protocol.run(task, train, test, self._work(selections, metric.function))
-        labels = self.prepared.manifest.labels
-        score = outcome.score
-        if score is None:
-            score = metric.function(outcome.scores, outcome.test.targets, labels)
-        scored_labels = metric.scored_labels(outcome.test.targets, labels)
-        incomplete = self._incomplete_because(failures, scored_labels)
-        result = {
-            "schema": results.SCHEMA_VERSION,
-            "key": self._key,
-            "score": score,
-            "interval": self._interval(outcome),
-            "complete": not incomplete,
-            "incomplete_because": incomplete,
-            "task": {**task.declaration(), "labels": labels.as_data(), "source": task.source},
-            "protocol": {
-                "name": self._protocol.name,
-                "version": self._protocol.version,
-                "identity": self._protocol.identity,
-                "options": self._protocol.options_data(),
-                **outcome.details,
-            },
-            "clips": {
-                **clip_counts(self.prepared, failures),
-                "n_used": self._clips_used(train, test),
-                "n_scored": len(outcome.test),
-                "n_labels_scored": scored_labels,
-            },
-            "model": self._model_record(selections["test"].plan, test.embeddings.shape[1]),
-            "embeddings": self._description(),
-            "seconds": {
-                "embedding": round(embedded_at - started, 6),
-                "head": round(time.perf_counter() - embedded_at, 6),
-                **amounts,
-            },
-            "predictions": results.predictions_path(self._path).name,
-            "environment": results.environment(),
-        }
-        results.write_predictions(
-            results.predictions_path(self._path),
-            self._key,
-            outcome.test.ids,
-            outcome.scores,
-            outcome.test.targets,
-        )
-        results.write_result(self._path, result)
-        for checkpoint in self._path.parent.glob(f"{self._checkpoint_stem}*.head.npz"):
-            checkpoint.unlink(missing_ok=True)
-        self._announce(result)
-        return result
-
-    def _interval(self, outcome: Outcome) -> list[float]:
-        """95%, in percent."""
-        from hares_tf.evaluation.results.uncertainty import interval
-
-        manifest, test = self.prepared.manifest, outcome.test
-        folds = test.parts if manifest.folds else None
-        return list(
-            interval(outcome.scores, test.targets, manifest.labels, self.task.metric, folds=folds)
-        )
-
-    def _examples(self, selections: dict[str, Selection]) -> tuple[Examples, Examples]:
-        scratch = self._store.root / "scratch"
-        test = selections["test"].examples(self._space(self._plans["test"]), scratch)
-        if selections["train"] is selections["test"]:
-            return test, test
-        if not selections["train"].plan.stored:
-            return selections["train"].without_embeddings(test.embeddings.shape[1]), test
-        return selections["train"].examples(self._space(self._plans["train"]), scratch), test
-
-    def _work(self, selections: dict[str, Selection], metric) -> Work:
-        train = selections["train"]
-        crops = None
+    def _examples(self) -> tuple[Examples, Examples]:
+        """Returns the training and the test clips with their embeddings and labels."""
+        scratch = self.model.store.root / "scratch"
+        train, test = self.selections["train"], self.selections["test"]
+        test_examples = embedded_examples(test, self.model.space(test.plan), scratch)
+        if train is test:
+            return test_examples, test_examples
         if not train.plan.stored:
-            crops = OnlineCrops(train, self.open_encoder())
+            return unembedded_examples(train, test_examples.embeddings.shape[1]), test_examples
+        return embedded_examples(train, self.model.space(train.plan), scratch), test_examples
+
+    def _work(self, metric: Callable) -> Work:
+        train = self.selections["train"]
+        crops = None if train.plan.stored else OnlineCrops(train, self.model.open_encoder())
         checkpoint = self._path.with_name(f"{self._checkpoint_stem}.head.npz")
         return Work(
             metric=metric,
             progress=self._progress,
-            checkpoint=checkpoint if self._fingerprint else None,
+            checkpoint=checkpoint if self.model.fingerprint else None,
             embed_crops=crops,
         )
 
     @property
     def _checkpoint_stem(self) -> str:
-        """Hidden, and named by the result's key: another configuration never finds it."""
+        """Hidden, and named by the result's key, so that other configurations do not find it."""
         return f".{self.task.id}-{self._key[:16]}"
+
+    def _interval(self, outcome: Outcome) -> tuple[float, float]:
+        """Returns the 95% interval of the score in percent."""
+        from hares_tf.evaluation.results.uncertainty import interval
+
+        manifest, test = self.prepared.manifest, outcome.test
+        folds = test.parts if manifest.folds else None
+        return interval(
+            outcome.scores, test.targets, manifest.labels, self.task.metric, folds=folds
+        )
 
     def _incomplete_because(self, failures: dict[str, str], scored_labels: int) -> list[str]:
         reasons = list(self.prepared.incomplete_because)
@@ -274,50 +239,44 @@ class TaskEvaluation:
             reasons.append(f"{labels.width - scored_labels} tag(s) occur in no test clip")
         return reasons
 
-    @staticmethod
-    def _clips_used(train: Examples, test: Examples) -> int:
-        return len({*train.ids.tolist(), *test.ids.tolist()})
-
-    def _model_record(self, plan: Plan, embedding_size: int) -> dict:
-        card = self._module.card or {}
-        # With all embeddings in the store the model was not loaded; its first run left this.
-        interface = self._space(plan).notes().get("interface", {})
+    def _protocol_record(self, outcome: Outcome) -> dict:
+        """Returns the section "protocol" of the result, as JSON data."""
         return {
-            "name": self._module.name,
-            "handle": self._module.handle,
-            "fingerprint": self._fingerprint,
-            "parameters": card.get("parameters"),
-            "training": card.get("weights"),
-            "embedding_size": embedding_size,
-            "interface": {**self._interface.as_data(), **interface},
+            "name": self._protocol.name,
+            "version": self._protocol.version,
+            "identity": self._protocol.identity,
+            "options": self._protocol.options_data(),
+            **outcome.details,
         }
 
-    def _announce(self, result: dict) -> None:
-        say, name, clips = self._progress.say, self.task.id, result["clips"]
-        say(f"  {name}: {result['score']:.1f} ({self._path})")
+    def _write(self, result: TaskResult, outcome: Outcome) -> None:
+        """Writes predictions and result, and deletes the checkpoints of the head."""
+        results.write_predictions(
+            results.predictions_path(self._path),
+            self._key,
+            outcome.test.ids,
+            outcome.scores,
+            outcome.test.targets,
+        )
+        results.write_result(self._path, result)
+        for checkpoint in self._path.parent.glob(f"{self._checkpoint_stem}*.head.npz"):
+            checkpoint.unlink(missing_ok=True)
+
+    def _announce(self, result: TaskResult) -> None:
+        say, name, clips = self._progress.say, self.task.id, result.clips
+        say(f"  {name}: {result.score:.1f} ({self._path})")
         if repeated := clips["n_repeated_across_parts"]:
-            say(f"  {name}: {repeated} recording(s) stand, byte for byte, in two parts")
-        if not all(_values(result["protocol"].get("converged", True))):
+            say(f"  {name}: {repeated} recording(s) are in two parts, byte for byte")
+        if not all(_values(result.protocol.get("converged", True))):
             say(f"  {name}: the head did not converge; do not trust this score")
-        for warning in result["protocol"].get("warnings", []):
+        for warning in result.protocol.get("warnings", []):
             say(f"  {name}: {warning}")
-        for reason in result["incomplete_because"]:
+        for reason in result.incomplete_because:
             say(f"  {name}: INCOMPLETE, {reason}")
         if failures := clips["failures"]:
-            say(f"  {name}: the first that failed: {next(iter(failures.values()))}")
+            say(f"  {name}: the first clip that failed: {next(iter(failures.values()))}")
 
 
-def _missing_items(selections: list[Selection], space: EmbeddingSpace) -> list[embedding.Item]:
-    """Items that a space does not have, each key once."""
-    items = {
-        item.key: item
-        for selection in selections
-        for item in selection.items
-        if item.key not in space
-    }
-    return list(items.values())
-
-
-def _values(value) -> list:
-    """A value, or the values by fold."""
+def _values(value: object) -> list:
+    """Returns a value, or the values by fold, as a list."""
     return list(value.values()) if isinstance(value, dict) else [value]

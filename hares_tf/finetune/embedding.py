@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from hares_tf.evaluation.embeddings.embedding import batch_size, embed_batch
+from hares_tf.evaluation.embeddings.embedding import batch_size
 from hares_tf.evaluation.embeddings.windows import window_samples
-from hares_tf.evaluation.encoders.handle import Encoder
+from hares_tf.evaluation.encoders.encoder import Encoder
 from hares_tf.evaluation.heads.examples import matrix
 from hares_tf.finetune.clips import Audio, Clip, n_tiles, window_batches
 from hares_tf.finetune.errors import NotFiniteError
@@ -77,7 +77,7 @@ class WindowEmbedder:
             batches = window_batches(self._audio, clips, self._window, size, bar.update)
             for windows, owners in batches:
                 first = clips[owners[0]].id
-                embeddings = embed_batch(self._encoder, windows, first)[: len(owners)]
+                embeddings = self._encoder.embed(windows, first)[: len(owners)]
                 finite = np.isfinite(embeddings).all(axis=1)
                 if not finite.all():
                     raise NotFiniteError(

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.evaluation.embeddings.windows import window_samples
-from hares_tf.evaluation.encoders.handle import Encoder, in_words, stated_interface
+from hares_tf.evaluation.encoders.encoder import Encoder
+from hares_tf.evaluation.encoders.handle import stated_interface
 from hares_tf.evaluation.encoders.interface import Interface
 from hares_tf.finetune import report as reports
 from hares_tf.finetune.clips import decode
@@ -160,8 +161,8 @@ class _Run:
         noise = np.random.default_rng(0).normal(0, 0.1, (2, rate)).astype(np.float32)
         self._encoder.check_against(probed.embed, noise)
         # The probed copy of the module is not the one that is trained.
-        self._adapter = replace(probed, embed=self._encoder.embed, graph=None)
-        progress.say(f"{module.name}: {in_words(self._adapter.interface)}")
+        self._adapter = replace(probed, function=self._encoder.embed, graph=None)
+        progress.say(f"{module.name}: {self._adapter.description}")
 
         self._scratch = output.resolve().parent
         self._scratch.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from hares_tf.evaluation import evaluate
-from hares_tf.evaluation.tasks import Places, resolve
+from hares_tf.evaluation.suites import resolve
+from hares_tf.evaluation.tasks import Places
 from hares_tf.evaluation.tasks.preparing import prepare
 from hares_tf.utils.files import DigestCache, cache_dir
 from hares_tf.utils.progress import Progress
@@ -47,9 +48,10 @@ class Probe:
         self._data_dir = Path(data_dir) if data_dir is not None else None
         self._store = Path(store) if store is not None else cache_dir() / "embeddings"
         self._encoder: _Encoder | None = None
-        digests = DigestCache(self._store / "digests.sqlite")
-        for task in self._tasks:
-            prepare(task, Places(self._data_dir), digests, subset=False, progress=Progress("none"))
+        with DigestCache(self._store / "digests.sqlite") as digests:
+            for task in self._tasks:
+                places = Places(self._data_dir)
+                prepare(task, places, digests, subset=False, progress=Progress("none"))
 
     def run(self, model, step: int) -> dict[str, float]:
         """Evaluates the encoder as it is now.
@@ -66,7 +68,7 @@ class Probe:
         """
         if self._encoder is None or self._encoder.model is not model:
             self._encoder = _Encoder(model)
-        (results,) = evaluate(
+        results = evaluate(
             self._encoder,
             self._tasks,
             protocol=self._protocol,
@@ -74,7 +76,7 @@ class Probe:
             store=self._store,
             data_dir=self._data_dir,
         )
-        scores = {result["task"]["id"]: float(result["score"]) for result in results}
+        scores = {result.task_id: float(result.score) for result in results}
         return {**scores, "mean": float(np.mean(list(scores.values())))}
 
 

@@ -172,16 +172,16 @@ def sha256_file(path: str | os.PathLike) -> str:
 
 
 class DigestCache:
-    """File digests, remembered by what the file system tells of a file.
+    """A cache of file digests in an SQLite database; a context manager that closes it.
 
-    Path, size, inode and the times of modification and change (in nanoseconds): also a file that
-    was replaced by one of equal size and date is noticed. Kept in SQLite, whose locking makes it
-    safe for several processes and for kills; threads may share one object. It is only a cache:
-    where it cannot be read or written, digests are computed.
+    A digest is valid as long as path, size, inode and the times of modification and change (in
+    nanoseconds) are the same, so that a replacement of equal size and date is noticed. SQLite's
+    locking makes the cache safe for several processes and for kills; threads may share one object.
+    Where the database cannot be read or written, and after `close`, digests are computed.
 
     Args:
         path: the database file; its folder is created.
-        verify: True computes every digest afresh.
+        verify: whether to compute every digest again.
     """
 
     def __init__(self, path: str | os.PathLike, verify: bool = False):
@@ -192,13 +192,26 @@ class DigestCache:
         try:
             self._database = self._open()
         except sqlite3.OperationalError:
-            self._database = None  # locked or read-only: without it digests are computed
+            self._database = None  # locked or read-only
         except sqlite3.DatabaseError:  # not a database
             with contextlib.suppress(OSError):
                 self._path.unlink()
             try:
                 self._database = self._open()
             except sqlite3.DatabaseError:
+                self._database = None
+
+    def __enter__(self) -> "DigestCache":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the database."""
+        with self._lock:
+            if self._database is not None:
+                self._database.close()
                 self._database = None
 
     def _open(self) -> sqlite3.Connection:
@@ -210,54 +223,58 @@ class DigestCache:
         return database
 
     def digest(self, path: str | os.PathLike) -> str:
-        """SHA-256 of the file at `path`; raises OSError when it cannot be read."""
+        """Returns the SHA-256 of the file at `path`; raises OSError if it cannot be read."""
         return self.digests([path])[0]
 
     def digests(self, paths: list) -> list[str]:
-        """SHA-256 of each file; new ones are remembered in one transaction."""
+        """Returns the SHA-256 of each file; new ones are stored in one transaction."""
         paths = [os.path.abspath(path) for path in paths]
         return self.remembered((path, path, lambda path=path: sha256_file(path)) for path in paths)
 
     def remembered(self, contents: Iterable[tuple[str, str, Callable[[], str]]]) -> list[str]:
-        """Digests of contents, each computed only if it is not known or may have changed.
+        """Returns digests of contents; computes those that are unknown or may have changed.
 
         Args:
             contents: for each a unique name, the path of the file that holds it (whose size and
-                times tell of changes; an archive holds many contents), and what computes the
-                digest; what that raises is raised.
+                times show changes; an archive holds many contents), and the function that computes
+                the digest. Its exceptions are not caught.
         """
         states: dict[str, str | None] = {}
-        found: list[str] = []
+        digests: list[str] = []
         contents = iter(contents)
-        while some := list(itertools.islice(contents, _NAMES_PER_QUERY)):
-            known = {} if self._verify else self._known([name for name, _, _ in some])
+        while batch := list(itertools.islice(contents, _NAMES_PER_QUERY)):
+            known = {} if self._verify else self._known([name for name, _, _ in batch])
             new = []
-            for name, path, compute in some:
+            for name, path, compute in batch:
                 if path not in states:
                     states[path] = _state(path)
                 stored = known.get(name)
                 if stored is not None and stored[0] == states[path]:
-                    found.append(stored[1])
+                    digests.append(stored[1])
                     continue
-                found.append(compute())
+                digests.append(compute())
                 if states[path] is not None:
-                    new.append((name, states[path], found[-1]))
+                    new.append((name, states[path], digests[-1]))
             self._remember(new)
-        return found
+        return digests
 
     def _remember(self, rows: list[tuple[str, str, str]]) -> None:
-        if rows and self._database is not None:
+        if not rows:
+            return
+        with self._lock, contextlib.suppress(sqlite3.DatabaseError):
+            if self._database is None:
+                return
             # A full disk or a read-only store costs time at the next run, nothing else.
-            with self._lock, contextlib.suppress(sqlite3.DatabaseError), self._database:
+            with self._database:
                 self._database.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", rows)
 
     def _known(self, names: list[str]) -> dict[str, tuple[str, str]]:
         """Returns the stored rows of some contents, by one query."""
-        if self._database is None:
-            return {}
         marks = ",".join("?" * len(names))
         try:
             with self._lock:
+                if self._database is None:
+                    return {}
                 rows = self._database.execute(
                     f"SELECT path, stat, digest FROM digests WHERE path IN ({marks})", names
                 ).fetchall()

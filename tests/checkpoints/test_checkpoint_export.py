@@ -20,7 +20,8 @@ from hares_tf.commands import evaluate as evaluate_command
 from hares_tf.commands import export as command
 from hares_tf.evaluation import Interface, evaluate
 from hares_tf.evaluation.encoders.handle import open_encoder, stated_interface
-from hares_tf.evaluation.tasks import Places, resolve
+from hares_tf.evaluation.suites import resolve
+from hares_tf.evaluation.tasks import Places
 from hares_tf.hub import locate
 from hares_tf.hub.export import conformance
 from hares_tf.hub.export import exporter as export
@@ -365,7 +366,7 @@ class TestWrongInputs:
             ),
             (
                 '{"schema": 1, "model": "log_mel_statistics", "objective": "simclr", "data": []}',
-                "'data' is no JSON object",
+                "'data' is not a JSON object",
             ),
         ],
     )

@@ -51,24 +51,24 @@ def folder(tmp_path):
 
 def _evaluate(folder, handle, **options):
     options = {"output": folder / "results", "store": folder / "store", **options}
-    return evaluate(handle, [str(folder / "tones.toml")], **options)[0][0]
+    return evaluate(handle, [str(folder / "tones.toml")], **options)[0]
 
 
 def test_scores_and_provenance(folder, statistics_module):
     result = _evaluate(folder, statistics_module)
-    assert result["score"] == 100.0 and result["complete"]
-    assert result["clips"]["n_expected"] == result["clips"]["n_used"] == 24
-    assert result["clips"]["n_scored"] == 3 and result["seconds"]["clips_embedded"] == 24
-    assert result["protocol"]["identity"] == "fast/1"
-    assert result["model"]["name"] == "log_mel_statistics"
-    assert result["model"]["embedding_size"] == 160
-    assert result["model"]["interface"]["entry_point"] == "__call__"
-    assert len(result["model"]["fingerprint"]) == len(result["clips"]["manifest_hash"]) == 64
-    environment = result["environment"]
+    assert result.score == 100.0 and result.complete
+    assert result.clips["n_expected"] == result.clips["n_used"] == 24
+    assert result.clips["n_scored"] == 3 and result.seconds["clips_embedded"] == 24
+    assert result.protocol["identity"] == "fast/1"
+    assert result.model["name"] == "log_mel_statistics"
+    assert result.model["embedding_size"] == 160
+    assert result.model["interface"]["entry_point"] == "__call__"
+    assert len(result.model["fingerprint"]) == len(result.clips["manifest_hash"]) == 64
+    environment = result.environment
     assert environment["packages"]["tensorflow"] and environment["hares_tf"]
-    fingerprint = result["model"]["fingerprint"][:12]
+    fingerprint = result.model["fingerprint"][:12]
     path = folder / f"results/fast/log_mel_statistics-{fingerprint}/tones.json"
-    assert json.loads(path.read_text()) == result
+    assert json.loads(path.read_text()) == result.to_json()
 
 
 def _forbid_work(monkeypatch):
@@ -91,29 +91,29 @@ def test_without_results_the_store_answers(folder, statistics_module, monkeypatc
     shutil.rmtree(folder / "results")
     _forbid_work(monkeypatch)
     second = _evaluate(folder, statistics_module)
-    assert second["seconds"]["clips_embedded"] == 0
-    assert second["score"] == first["score"] and second["model"] == first["model"]
+    assert second.seconds["clips_embedded"] == 0
+    assert second.score == first.score and second.model == first.model
 
 
 def test_another_task_with_the_same_audio_shares_embeddings(folder, statistics_module):
     _evaluate(folder, statistics_module)
     (folder / "again.toml").write_text(TOML)
     options = {"output": folder / "results", "store": folder / "store"}
-    other = evaluate(statistics_module, [str(folder / "again.toml")], **options)[0][0]
-    assert other["seconds"]["clips_embedded"] == 0
+    other = evaluate(statistics_module, [str(folder / "again.toml")], **options)[0]
+    assert other.seconds["clips_embedded"] == 0
 
 
 def test_a_changed_clip_is_embedded_again(folder, statistics_module):
     first = _evaluate(folder, statistics_module)
     soundfile.write(folder / "low0.wav", _tone(205, 0.4, 99), 16000, "PCM_16")
     second = _evaluate(folder, statistics_module)
-    assert second["seconds"]["clips_embedded"] == 1 and second["key"] != first["key"]
+    assert second.seconds["clips_embedded"] == 1 and second.key != first.key
 
 
 def test_a_changed_window_shares_nothing(folder, statistics_module):
     _evaluate(folder, statistics_module)
     (folder / "tones.toml").write_text(TOML.replace("0.25", "0.2"))
-    assert _evaluate(folder, statistics_module)["seconds"]["clips_embedded"] == 24
+    assert _evaluate(folder, statistics_module).seconds["clips_embedded"] == 24
 
 
 def test_a_changed_label_scores_anew_from_the_store(folder, statistics_module):
@@ -121,8 +121,8 @@ def test_a_changed_label_scores_anew_from_the_store(folder, statistics_module):
     text = (folder / "list.csv").read_text()
     (folder / "list.csv").write_text(text.replace("low4.wav,low", "low4.wav,high"))
     second = _evaluate(folder, statistics_module)
-    assert second["seconds"]["clips_embedded"] == 0
-    assert first["score"] == 100.0 and second["score"] == pytest.approx(200 / 3)
+    assert second.seconds["clips_embedded"] == 0
+    assert first.score == 100.0 and second.score == pytest.approx(200 / 3)
 
 
 def test_a_changed_model_shares_nothing(folder, statistics_module, tmp_path_factory):
@@ -131,11 +131,11 @@ def test_a_changed_model_shares_nothing(folder, statistics_module, tmp_path_fact
     shutil.copytree(statistics_module, other)
     (other / "fingerprint.pb").unlink()
     same = _evaluate(folder, other)
-    assert same["key"] == first["key"], "fingerprint.pb is no content"
+    assert same.key == first.key, "fingerprint.pb is no content"
     card = json.loads((other / "assets/model_card.json").read_text())
     (other / "assets/model_card.json").write_text(json.dumps({**card, "version": 2}))
     changed = _evaluate(folder, other)
-    assert changed["key"] != first["key"] and changed["seconds"]["clips_embedded"] == 24
+    assert changed.key != first.key and changed.seconds["clips_embedded"] == 24
 
 
 def test_an_unreadable_clip_makes_the_result_incomplete(folder, statistics_module, capsys):
@@ -173,24 +173,24 @@ def test_functions_are_cached_only_with_a_fingerprint(folder, monkeypatch, capsy
     handle = "python:plug_in_for_evaluate:spectrum"
     for _ in range(2):
         result = _evaluate(folder, handle, progress="bar")
-        assert result["score"] == 100.0 and result["seconds"]["clips_embedded"] == 24
-        assert result["model"]["fingerprint"] is None
-        assert result["embeddings"]["runtime"] == "python"
+        assert result.score == 100.0 and result.seconds["clips_embedded"] == 24
+        assert result.model["fingerprint"] is None
+        assert result.embeddings["runtime"] == "python"
     assert "nothing is reused" in capsys.readouterr().err
     import plug_in_for_evaluate
 
     plug_in_for_evaluate.spectrum.fingerprint = "v1"
-    assert _evaluate(folder, handle)["seconds"]["clips_embedded"] == 24
+    assert _evaluate(folder, handle).seconds["clips_embedded"] == 24
     shutil.rmtree(folder / "results")
-    assert _evaluate(folder, handle)["seconds"]["clips_embedded"] == 0
+    assert _evaluate(folder, handle).seconds["clips_embedded"] == 0
     plug_in_for_evaluate.spectrum.fingerprint = "v2"
-    assert _evaluate(folder, handle)["seconds"]["clips_embedded"] == 24
+    assert _evaluate(folder, handle).seconds["clips_embedded"] == 24
 
 
 def test_other_flags_are_another_model(folder, statistics_module):
     first = _evaluate(folder, statistics_module)
-    other = _evaluate(folder, statistics_module, interface=Interface(normalise="standard"))
-    assert other["key"] != first["key"] and other["seconds"]["clips_embedded"] == 24
+    other = _evaluate(folder, statistics_module, interface=Interface(normalize="standard"))
+    assert other.key != first.key and other.seconds["clips_embedded"] == 24
     assert len(list(folder.glob("results/fast/*/tones.json"))) == 2
     assert _evaluate(folder, statistics_module) == first
 
@@ -204,10 +204,10 @@ def test_an_incomplete_result_is_tried_again(folder, statistics_module, monkeypa
         return load(path, rate)
 
     monkeypatch.setattr(sound, "load_audio", fails_once)
-    assert not _evaluate(folder, statistics_module)["complete"]
+    assert not _evaluate(folder, statistics_module).complete
     monkeypatch.undo()
     again = _evaluate(folder, statistics_module)
-    assert again["complete"] and again["seconds"]["clips_embedded"] == 1
+    assert again.complete and again.seconds["clips_embedded"] == 1
 
 
 def test_weights_behind_a_link_are_content(folder, tiny_module, tmp_path_factory):
@@ -234,7 +234,7 @@ def test_no_readable_test_clip_is_an_error(folder, statistics_module):
 
 def test_copies_across_splits_are_counted(folder, statistics_module):
     shutil.copy(folder / "low0.wav", folder / "low4.wav")
-    assert _evaluate(folder, statistics_module)["clips"]["n_repeated_across_parts"] == 1
+    assert _evaluate(folder, statistics_module).clips["n_repeated_across_parts"] == 1
 
 
 def test_two_models_side_by_side(folder, statistics_module, tiny_module, capsys):
@@ -286,4 +286,4 @@ def test_interrupted_between_shards_goes_on(folder, statistics_module, monkeypat
         _evaluate(folder, statistics_module)
     monkeypatch.undo()
     result = _evaluate(folder, statistics_module)
-    assert 0 < result["seconds"]["clips_embedded"] < 24 and result["complete"]
+    assert 0 < result.seconds["clips_embedded"] < 24 and result.complete

@@ -19,7 +19,7 @@ import time
 
 import numpy as np
 
-from hares_tf.evaluation import embedding, store
+from hares_tf.evaluation.embeddings import embedding, store
 
 store.SHARD_BYTES = 2000
 embedding.BATCH_SECONDS = 2.0

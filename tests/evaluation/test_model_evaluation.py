@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from hares_tf.commands import evaluate as command
-from hares_tf.evaluation import EvaluationError, Interface, evaluate
+from hares_tf.evaluation import EvaluationError, Interface, evaluate, task_evaluation
 from hares_tf.evaluation.embeddings import preview
 from hares_tf.evaluation.protocols import Options
 from hares_tf.evaluation.tasks.declaration import Clip, Manifest, Schedule, Task, Windows
@@ -88,7 +88,7 @@ def tags_task(tmp_path):
 
 def _run(task, handle, folder, **options):
     options = {"output": folder / "results", "store": folder / "store", **options}
-    return evaluate(handle, [task], **options)[0][0]
+    return evaluate(handle, [task], **options)[0]
 
 
 @pytest.mark.parametrize("views", [4, "grid", "online"])
@@ -99,18 +99,18 @@ def test_paper_protocol_with_every_kind_of_views(tags_task, plug_in, tmp_path, v
     if views == "online":
         options = Options(views=views, steps=300)
     result = _run(task, plug_in, tmp_path, protocol="paper", options=options)
-    windows = result["embeddings"]["windows"]
+    windows = result.embeddings["windows"]
     assert windows["test"] == {"kind": "spread", "seconds": 0.25, "count": 5}
     assert windows["train"]["kind"] == {4: "crops", "grid": "grid", "online": "online"}[views]
     # Chance is 33% for each of the three tags.
-    assert result["score"] > (90 if views != "online" else 60)
-    low, high = result["interval"]
-    assert 0 <= low <= result["score"] <= high <= 100
+    assert result.score > (90 if views != "online" else 60)
+    low, high = result.interval
+    assert 0 <= low <= result.score <= high <= 100
     embedded = {4: 72, "grid": 72, "online": 18}[views]
-    assert result["seconds"]["clips_embedded"] == embedded
+    assert result.seconds["clips_embedded"] == embedded
     # A clip of 1 s holds four grid windows of 0.25 s: hops of 0.25 s from 0 to 0.75.
     seconds = 0.25 * (18 * 5 + {4: 54 * 4, "grid": 54 * 4, "online": 0}[views])
-    assert result["seconds"]["audio_seconds"] == seconds
+    assert result.seconds["audio_seconds"] == seconds
     assert _run(task, plug_in, tmp_path, protocol="paper", options=options) == result
 
 
@@ -140,8 +140,8 @@ def test_a_native_head_is_scored_without_training(tags_task, tmp_path, plug_in):
     """The function itself gives the three scores; no head is trained, none of the rest changes."""
     handle = "python:model_plug_in:loudness"
     result = _run(tags_task, handle, tmp_path, native_head="scores", protocol="paper")
-    assert result["protocol"]["native_head"] == "scores"
-    assert result["protocol"]["identity"] == "paper(K=4)/1"
+    assert result.protocol["native_head"] == "scores"
+    assert result.protocol["identity"] == "paper(K=4)/1"
     with np.load(
         next(tmp_path.glob("results/paper/*/tones-native_head.predictions.npz"))
     ) as predictions:
@@ -151,11 +151,11 @@ def test_a_native_head_is_scored_without_training(tags_task, tmp_path, plug_in):
         found = predictions["scores"][single].argmax(axis=1)
         assert (found == predictions["targets"][single].argmax(axis=1)).all()
     # Nothing is trained, so nothing but the test clips is embedded.
-    assert result["seconds"]["clips_embedded"] == 18
+    assert result.seconds["clips_embedded"] == 18
     # Beside it, the score of a trained head stays its own.
     trained = _run(tags_task, handle, tmp_path, protocol="smoke")
     native = _run(tags_task, handle, tmp_path, protocol="smoke", native_head="scores")
-    assert trained["key"] != native["key"] and "penalty" not in native["protocol"]
+    assert trained.key != native.key and "penalty" not in native.protocol
     assert _run(tags_task, handle, tmp_path, protocol="smoke") == trained
     with pytest.raises(EvaluationError, match="30 numbers"):
         _run(tags_task, plug_in, tmp_path, native_head="scores", protocol="paper")
@@ -166,8 +166,8 @@ def test_a_tag_without_test_clips_makes_the_result_incomplete(tags_task, plug_in
     rest = tuple(c for c in manifest.clips if c.part == "train" or "high" not in c.label)
     task = dataclasses.replace(tags_task, read=lambda places: Manifest(rest, manifest.labels))
     result = _run(task, plug_in, tmp_path, protocol="smoke")
-    assert not result["complete"] and result["clips"]["n_labels_scored"] == 2
-    assert result["incomplete_because"] == ["1 tag(s) occur in no test clip"]
+    assert not result.complete and result.clips["n_labels_scored"] == 2
+    assert result.incomplete_because == ("1 tag(s) occur in no test clip",)
 
 
 def test_parts_of_data_are_refused_or_stamped(tags_task, plug_in, tmp_path):
@@ -180,8 +180,8 @@ def test_parts_of_data_are_refused_or_stamped(tags_task, plug_in, tmp_path):
         _run(task, plug_in, tmp_path, protocol="smoke")
     assert "clip97" in str(error.value) and "54" in str(error.value)
     result = _run(task, plug_in, tmp_path, protocol="smoke", subset=True)
-    assert not result["complete"] and len(result["incomplete_because"]) == 2
-    assert result["clips"]["n_missing"] == 2 and result["clips"]["n_expected"] == 78
+    assert not result.complete and len(result.incomplete_because) == 2
+    assert result.clips["n_missing"] == 2 and result.clips["n_expected"] == 78
     # Stamped results are finished, too.
     assert _run(task, plug_in, tmp_path, protocol="smoke", subset=True) == result
 
@@ -200,6 +200,22 @@ def test_the_cost_is_told_before_the_work(tags_task, plug_in, tmp_path, monkeypa
     assert phases == {("tones", "checking files"), ("tones", "head")}
 
 
+def test_clips_are_selected_and_mixed_once(tags_task, plug_in, tmp_path, monkeypatch):
+    """The estimate of the cost and the run share them: AudioSet has millions."""
+    plans = []
+
+    def counted(prepared, parts, plan):
+        plans.append(plan.kind)
+        return select(prepared, parts, plan)
+
+    select = task_evaluation.select
+    monkeypatch.setattr(task_evaluation, "select", counted)
+    monkeypatch.setattr(preview, "_FEW_CLIPS", 10)
+    options = Options(views=2, steps=100)
+    _run(tags_task, plug_in, tmp_path, protocol="paper", options=options, progress="json")
+    assert plans == ["crops", "spread"]
+
+
 def test_estimates_add_up():
     one = preview.Estimate("a", 10, 40, 2.0, 0.5, 0.25)
     two = preview.Estimate("long_name", 20, 20, 1.0, 0.25, 3.0)
@@ -211,7 +227,7 @@ def test_estimates_add_up():
 def test_scores_of_tasks_that_read_the_same_audio_share_embeddings(tags_task, plug_in, tmp_path):
     first = _run(tags_task, plug_in, tmp_path, protocol="smoke")
     again = _run(tags_task, plug_in, tmp_path, protocol="fast")
-    assert first["seconds"]["clips_embedded"] == 72 and again["seconds"]["clips_embedded"] == 0
+    assert first.seconds["clips_embedded"] == 72 and again.seconds["clips_embedded"] == 0
 
 
 def test_grid_and_mixing_do_not_go_together(tags_task, plug_in, tmp_path):
@@ -223,9 +239,9 @@ def test_one_broken_clip_is_counted_once_also_where_clips_are_mixed(tags_task, p
     (tmp_path / "0.wav").write_bytes(b"no sound")
     options = Options(views=4, steps=100)
     result = _run(tags_task, plug_in, tmp_path, protocol="paper", options=options)
-    assert "1 clip(s) could not be read" in result["incomplete_because"]
-    assert any("to be mixed" in reason for reason in result["incomplete_because"])
-    failures = result["clips"]["failures"]
+    assert "1 clip(s) could not be read" in result.incomplete_because
+    assert any("to be mixed" in reason for reason in result.incomplete_because)
+    failures = result.clips["failures"]
     assert len(failures) > 1 and all("0.wav" in reason for reason in failures.values())
 
 
@@ -321,7 +337,7 @@ def test_a_function_of_one_length_is_tiled_and_averaged(classes_task, functions,
         protocol="smoke",
         interface=Interface(window_samples=2000),
     )
-    assert result["model"]["interface"]["window_samples"] == 2000
+    assert result.model["interface"]["window_samples"] == 2000
     with pytest.raises(EvaluationError, match="only take 2000"):
         _run(classes_task, functions("fixed"), tmp_path, protocol="smoke")
 
@@ -353,9 +369,9 @@ def test_predictions_that_are_gone_are_made_again(classes_task, plug_in, tmp_pat
     first = _run(classes_task, plug_in, tmp_path, protocol="smoke")
     (predictions,) = tmp_path.glob("results/smoke/*/classes.predictions.npz")
     with np.load(predictions) as arrays:
-        assert str(arrays["key"]) == first["key"]
+        assert str(arrays["key"]) == first.key
     predictions.unlink()
-    assert _run(classes_task, plug_in, tmp_path, protocol="smoke")["score"] == first["score"]
+    assert _run(classes_task, plug_in, tmp_path, protocol="smoke").score == first.score
     assert predictions.exists()
 
 
@@ -365,10 +381,10 @@ def test_absent_data_sets_are_left_out_of_a_subset(classes_task, plug_in, tmp_pa
     options = {"output": tmp_path / "results", "protocol": "smoke", "data_dir": tmp_path}
     with pytest.raises(EvaluationError, match=r"ESC-50-master\.zip"):
         evaluate(plug_in, [classes_task, load_task("esc50")], **options)
-    (results,) = evaluate(
+    results = evaluate(
         plug_in, [classes_task, load_task("esc50")], subset=True, progress="bar", **options
     )
-    assert [result["task"]["id"] for result in results] == ["classes"]
+    assert [result.task_id for result in results] == ["classes"]
     assert "esc50: left out" in capsys.readouterr().err
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from hares_tf.commands import check_handle
-from hares_tf.evaluation import evaluate
-from hares_tf.evaluation.encoders.interface import Interface
+from hares_tf.evaluation import Interface, evaluate
 from hares_tf.hub import load
 
 FOLDER = Path(os.environ["HARES_INTEROP"])
@@ -46,7 +45,7 @@ def test_it_is_scored(name, tmp_path):
         interface=Interface(sample_rate=16_000),
         output=tmp_path / "results",
         store=tmp_path / "store",
-    )[0]
-    assert result["complete"] and result["score"] > 0
+    )
+    assert result.complete and result.score > 0
     (path,) = (tmp_path / "results").rglob("mini_tut18.json")
     assert json.loads(path.read_text())["embeddings"]["runtime"] == "tensorflow"

@@ -135,7 +135,8 @@ def test_several_tasks_are_joined_without_labels(tmp_path, capsys):
     tasks = ["--tasks=mini_tut18", "--tasks=mini_nsynth_pitch"]
     assert prepare_main([*tasks, f"--output={tmp_path / 'clips'}", "--progress=none"]) == 0
     from hares_tf.data import open_clips
-    from hares_tf.evaluation.tasks import Places, resolve
+    from hares_tf.evaluation.suites import resolve
+    from hares_tf.evaluation.tasks import Places
 
     expected = sum(
         clip.part == "train"

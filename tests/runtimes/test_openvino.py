@@ -57,7 +57,7 @@ def test_openvino_takes_every_shape_and_the_results_are_copies(two_layers):
 
 def test_openvino_and_a_module_of_one_length(tmp_path):
     module = save(tmp_path / "fixed", (None, 800))
-    assert _deviation(module, Runtime("openvino"), noise(2, 2000), normalise="standard") < 1e-4
+    assert _deviation(module, Runtime("openvino"), noise(2, 2000), normalize="standard") < 1e-4
 
 
 def test_openvino_refuses_unknown_operations(tmp_path):

@@ -1,1 +1,1 @@
-"""Windows of clips -> embeddings, computed once and stored."""
+"""Embeddings of the windows of clips: computed once, and stored."""

@@ -1,4 +1,4 @@
-"""The embedding phase: decode in parallel, window, embed in fixed-shape batches, store."""
+"""The embedding phase: decodes in parallel, cuts windows, embeds in fixed-shape batches, stores."""
 
 import collections
 from collections.abc import Callable, Iterator, Sequence
@@ -9,30 +9,33 @@ import numpy as np
 from hares_tf.audio import AudioError
 from hares_tf.evaluation.embeddings.store import ShardWriter
 from hares_tf.evaluation.embeddings.windows import Plan, cut, window_samples
-from hares_tf.evaluation.encoders.handle import Encoder
+from hares_tf.evaluation.encoders.encoder import Encoder
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.recordings.decoding import decoded_ahead
 from hares_tf.recordings.sound import Sound
 
-# Raise it when decoding, resampling or windowing changes what a model hears.
+# Part of every store key: raise it when decoding, resampling or windows change.
 PREPROCESSING_VERSION = 2
-# How the failure of an item begins whose own audio is fine.
+# Begins the reason why an item failed whose own audio is readable.
 PARTNER_UNREADABLE = "it was to be mixed with another clip: "
-# A batch holds this much audio whatever the window length: 16 windows of 3 s.
+# Audio per batch, whatever the window length: 16 windows of 3 s.
 BATCH_SECONDS = 48.0
 
 
 def batch_size(window_seconds: float) -> int:
-    """Windows per batch, so that the memory for activations does not depend on the task."""
+    """Returns the number of windows per batch.
+
+    It keeps the memory for activations independent of the task.
+    """
     return max(1, round(BATCH_SECONDS / window_seconds))
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is embedded and stored under one key: a clip, or a clip mixed with others.
+    """A clip, or a clip mixed with others: what is stored under one key.
 
     Attributes:
-        key: names it in the store; decides, with the plan, what is heard.
+        key: its name in the store; decides, together with the plan, the samples of the windows.
         sound: the clip's audio.
         partners: for mixed windows the audio of each window's partner, else empty.
         shares: for mixed windows the share of the clip itself in each, else empty.
@@ -44,7 +47,16 @@ class Item:
     shares: tuple[float, ...] = ()
 
     def windows(self, plan: Plan, window: int, sample_rate: int) -> np.ndarray:
-        """Decodes and cuts: `[windows, window]`; raises AudioError."""
+        """Decodes the audio and returns its windows, float32 `[windows, window]`.
+
+        Args:
+            plan: the windows.
+            window: length of a window in samples.
+            sample_rate: in hertz.
+
+        Raises:
+            AudioError: the clip, or a partner, cannot be read.
+        """
         own = self._cut(self.sound, self.key, plan, window, sample_rate)
         for number, (partner, share) in enumerate(zip(self.partners, self.shares, strict=True)):
             key = f"{self.key} {number}"
@@ -73,15 +85,16 @@ def embed_items(
     Args:
         items: each key once.
         plan: the windows of each.
-        encoder: the model. Every call has one shape; the last batch is filled up with silence.
+        encoder: the model. All calls have one shape; the last batch is filled up with silence.
         writer: takes the embeddings, item by item.
-        on_done: called after each item, read or not.
+        on_done: called after each item, whether it could be read or not.
 
     Returns:
-        Why an item could not be read, by key.
+        Why items could not be read, by key.
 
     Raises:
-        EvaluationError: the encoder gives NaN or infinite numbers, or fails; the clip is named.
+        EvaluationError: the encoder fails, or returns NaN or infinite numbers; the message names
+            the clip.
     """
     failures: dict[str, str] = {}
     where_of = {item.key: item.sound.where for item in items}
@@ -92,7 +105,7 @@ def embed_items(
         for key, embeddings in finished:
             if not np.isfinite(embeddings).all():
                 raise EvaluationError(
-                    f"the encoder gives NaN or infinite embeddings for {where_of[key]}"
+                    f"The encoder returned NaN or infinite embeddings for {where_of[key]}."
                 )
             writer.add(key, embeddings)
             on_done()
@@ -110,7 +123,7 @@ def embed_items(
 def _decoded(
     items: Sequence[Item], plan: Plan, window: int, sample_rate: int
 ) -> Iterator[tuple[str, np.ndarray | AudioError]]:
-    """(key, windows or why there are none) of each item, in order."""
+    """Yields key and windows of each item, in order; the error instead if it cannot be read."""
 
     def decode(item: Item) -> np.ndarray | AudioError:
         try:
@@ -125,57 +138,19 @@ def _decoded(
         yield item.key, windows
 
 
-def embed_batch(encoder: Encoder, batch: np.ndarray, beginning: str) -> np.ndarray:
-    """Calls an encoder; whatever a foreign module does wrong becomes a sentence.
-
-    Args:
-        encoder: the model.
-        batch: float32 `[batch, samples]`.
-        beginning: what the batch begins with, for the message.
-
-    Returns:
-        float32 `[batch, dim]`.
-
-    Raises:
-        EvaluationError: the encoder fails, or gives another shape.
-    """
-    try:
-        embeddings = encoder.embed(batch)
-    except EvaluationError:
-        raise
-    except Exception as error:  # a foreign module may raise anything
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise EvaluationError(
-            f"the encoder fails on a batch of shape {batch.shape} that begins with {beginning} "
-            f"({type(error).__name__}: {reason[:200]}); if it takes one length only, give "
-            "--window_samples"
-        ) from error
-    wanted = encoder.interface.get("embedding_size")
-    if embeddings.ndim != 2 or len(embeddings) != len(batch) or not embeddings.size:
-        raise EvaluationError(
-            f"the encoder gave shape {embeddings.shape} for a batch of {len(batch)}"
-        )
-    if wanted is not None and embeddings.shape[1] != wanted:
-        raise EvaluationError(
-            f"the encoder gave {embeddings.shape[1]} features for a batch that begins with "
-            f"{beginning}, and {wanted} before"
-        )
-    return embeddings
-
-
 class _BatchAssembler:
     """Packs the windows of successive clips into batches of one shape."""
 
-    def __init__(self, encoder: Encoder, window: int, batch: int, name_of: Callable):
+    def __init__(self, encoder: Encoder, window: int, batch: int, name_of: Callable[[str], str]):
         self._encoder = encoder
         self._name_of = name_of
         self._buffer = np.zeros((batch, window), np.float32)
         self._filled = 0
-        # Clips whose windows are not all embedded yet: (key, windows wanted, embeddings so far).
-        self._open: collections.deque[tuple[object, int, list[np.ndarray]]] = collections.deque()
+        # Clips of which windows are missing: (key, number of windows, embeddings so far).
+        self._open: collections.deque[tuple[str, int, list[np.ndarray]]] = collections.deque()
 
-    def add(self, key, windows: np.ndarray) -> Iterator[tuple[object, np.ndarray]]:
-        """Adds a clip's `[windows, samples]`; gives the clips that are complete now."""
+    def add(self, key: str, windows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+        """Adds a clip's `[windows, samples]`; yields the clips that are complete then."""
         self._open.append((key, len(windows), []))
         position = 0
         while position < len(windows):
@@ -186,19 +161,19 @@ class _BatchAssembler:
             if self._filled == len(self._buffer):
                 yield from self._run()
 
-    def finish(self) -> Iterator[tuple[object, np.ndarray]]:
-        """Embeds what is left, filled up with silence."""
+    def finish(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Embeds the last batch, filled up with silence."""
         if self._filled:
             self._buffer[self._filled :] = 0
             yield from self._run()
 
-    def _run(self) -> Iterator[tuple[object, np.ndarray]]:
-        embeddings = embed_batch(self._encoder, self._buffer, self._name_of(self._open[0][0]))
+    def _run(self) -> Iterator[tuple[str, np.ndarray]]:
+        embeddings = self._encoder.embed(self._buffer, self._name_of(self._open[0][0]))
         embeddings = embeddings[: self._filled]
         self._filled = 0
         while len(embeddings) and self._open:
-            key, wanted, parts = self._open[0]
-            missing = wanted - sum(map(len, parts))
+            key, total, parts = self._open[0]
+            missing = total - sum(map(len, parts))
             parts.append(embeddings[:missing])
             embeddings = embeddings[missing:]
             if missing > len(parts[-1]):

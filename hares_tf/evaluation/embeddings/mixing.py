@@ -1,9 +1,8 @@
-"""Example mixing: windows of two clips added, their labels shared out.
+"""Example mixing: adds windows of two clips, and mixes their labels in the same shares.
 
-A window x_i becomes r x_i + (1 - r) x_j and its labels r y_i + (1 - r) y_j, with r from Beta(5, 2)
-as drawn and clip j drawn from the clips of the same part (same split, same fold: no test clip is
-ever heard in training). Mixing happens between waveforms, so mixed windows have to be embedded as
-such.
+A window x_i becomes r x_i + (1 - r) x_j and its labels r y_i + (1 - r) y_j, with r drawn from
+Beta(5, 2), and clip j from the clips of the same part (split or fold), so that no test clip is used
+in training. Waveforms are mixed, not embeddings: every mixed window has to be embedded.
 
 Partners and shares are a pure function of the clips and the seed.
 """
@@ -19,10 +18,10 @@ from hares_tf.evaluation.embeddings.windows import MIXING_BETA, random_of
 
 @dataclass(frozen=True)
 class Mixture:
-    """What the windows of one clip are mixed with.
+    """The partners of the windows of one clip.
 
     Attributes:
-        key: names the clip together with its partners.
+        key: name of the clip together with its partners.
         partners: `[windows]` positions of the partners in the list of clips.
         shares: `[windows]` r, the share of the clip itself.
     """
@@ -35,17 +34,17 @@ class Mixture:
 def mixtures(
     digests: Sequence[str], parts: Sequence[str], windows_per_clip: int, seed: int
 ) -> list[Mixture]:
-    """The mixtures of a list of clips.
+    """Returns the mixtures of a list of clips.
 
     Args:
         digests: of the clips' audio.
         parts: split or fold of each clip.
-        windows_per_clip: windows that each clip gives.
+        windows_per_clip: number of windows of each clip.
         seed: of the draws.
     """
     parts = np.asarray(parts)
     members = {part: np.flatnonzero(parts == part) for part in set(parts.tolist())}
-    found = []
+    drawn = []
     for digest, part in zip(digests, parts, strict=True):
         random = random_of(f"mixture {digest}", seed)
         partners = random.choice(members[part], windows_per_clip)
@@ -54,12 +53,12 @@ def mixtures(
             [digest, *(digests[partner] for partner in partners), repr(shares.tolist())]
         )
         key = hashlib.sha256(text.encode()).hexdigest()
-        found.append(Mixture(key, partners, shares))
-    return found
+        drawn.append(Mixture(key, partners, shares))
+    return drawn
 
 
 def mixed_targets(targets: np.ndarray, own: int, mixture: Mixture) -> np.ndarray:
-    """Soft targets `[windows, tags]` of a mixed clip.
+    """Returns the soft targets of a mixed clip, float32 `[windows, tags]`.
 
     Args:
         targets: float32 `[clips, tags]`.
@@ -71,5 +70,8 @@ def mixed_targets(targets: np.ndarray, own: int, mixture: Mixture) -> np.ndarray
 
 
 def louder_targets(targets: np.ndarray, own: int, mixture: Mixture) -> np.ndarray:
-    """Targets `[windows, groups]` for heads that know no soft labels: those of the larger share."""
+    """Returns the targets of the clip with the larger share in each window, `[windows, groups]`.
+
+    For heads without soft labels. Arguments as in `mixed_targets`.
+    """
     return np.where((mixture.shares >= 0.5)[:, None], targets[own][None], targets[mixture.partners])

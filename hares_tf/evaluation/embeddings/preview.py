@@ -1,4 +1,4 @@
-"""What an evaluation will cost, said before it starts: from a short probe, so roughly."""
+"""Estimates the cost of an evaluation before it starts, from a short probe."""
 
 import time
 from collections.abc import Sequence
@@ -7,28 +7,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from hares_tf.audio import AudioError
-from hares_tf.evaluation.embeddings.embedding import Item, batch_size, embed_batch
+from hares_tf.evaluation.embeddings.embedding import Item, batch_size
 from hares_tf.evaluation.embeddings.windows import Plan, window_samples
-from hares_tf.evaluation.encoders.handle import Encoder
+from hares_tf.evaluation.encoders.encoder import Encoder
 from hares_tf.utils.progress import Progress
 
-# Clips decoded to learn how long clips are and how fast they decode.
+# Clips that are decoded to estimate length and decoding time.
 _PROBED_CLIPS = 8
-# Below this many missing clips the work is done sooner than it is estimated.
+# Fewer missing clips than this are embedded sooner than the estimate is made.
 _FEW_CLIPS = 200
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The embedding phase of one plan of one task.
+    """The cost of embedding the clips of one task under one plan.
 
     Attributes:
         task: its id.
-        clips: that have to be embedded.
-        windows: that they will give.
-        audio_hours: of the windows.
-        gigabytes: that the embeddings will take on disk.
-        hours: that it will take.
+        clips: number of clips to embed.
+        windows: number of their windows.
+        audio_hours: duration of the windows.
+        gigabytes: size of the embeddings on disk.
+        hours: duration of the work.
     """
 
     task: str
@@ -40,22 +40,26 @@ class Estimate:
 
 
 def announce(evaluations: Sequence, progress: Progress) -> list[Estimate]:
-    """Prints what the missing embeddings of `TaskEvaluation`s will cost.
+    """Prints the cost of the missing embeddings of several tasks.
 
-    Work that several of them share is counted once. Nothing is printed where little is missing.
+    Clips that several tasks share are counted once. Nothing is printed where few are missing.
+
+    Args:
+        evaluations: `TaskEvaluation`s of one model.
+        progress: takes the message.
     """
     if progress.mode == "none":
         return []
     counted: set[tuple] = set()
     jobs: list[tuple[str, Plan, list[Item]]] = []
     for evaluation in evaluations:
-        for plan, space, items in evaluation.missing(evaluation.selections()):
+        for plan, space, items in evaluation.missing():
             new = [item for item in items if (space.directory, item.key) not in counted]
             counted |= {(space.directory, item.key) for item in new}
             jobs.append((evaluation.task.id, plan, new))
     if sum(len(items) for _, _, items in jobs) < _FEW_CLIPS:
         return []
-    encoder = evaluations[0].open_encoder()
+    encoder = evaluations[0].model.open_encoder()
     speeds: dict[float, tuple[float, int]] = {}
     estimates = []
     for task, plan, items in jobs:
@@ -69,7 +73,7 @@ def announce(evaluations: Sequence, progress: Progress) -> list[Estimate]:
 
 
 def lines(estimates: Sequence[Estimate]) -> list[str]:
-    """The estimates as a table, with a total if there are several."""
+    """Returns the lines of a table of estimates, with a total if there are several."""
     total = Estimate(
         "total",
         sum(e.clips for e in estimates),
@@ -94,12 +98,15 @@ def _duration(hours: float) -> str:
 
 
 def _encoder_speed(encoder: Encoder, seconds: float) -> tuple[float, int]:
-    """Seconds a window, from the second batch (the first prepares), and the embedding's size."""
+    """Returns seconds per window, and the number of features.
+
+    Timed with the second batch, because the first one includes preparations.
+    """
     window = window_samples(seconds, encoder.sample_rate)
     batch = np.zeros((batch_size(seconds), window), np.float32)
-    embed_batch(encoder, batch, "silence")
+    encoder.embed(batch, "silence")
     started = time.perf_counter()
-    embeddings = embed_batch(encoder, batch, "silence")
+    embeddings = encoder.embed(batch, "silence")
     return (time.perf_counter() - started) / len(batch), embeddings.shape[1]
 
 
@@ -110,10 +117,10 @@ def _estimate(
     windows, read, started = 0, 0, time.perf_counter()
     for position in np.linspace(0, len(items) - 1, _PROBED_CLIPS).astype(int):
         try:
-            found = items[position].windows(plan, window, encoder.sample_rate)
+            cut = items[position].windows(plan, window, encoder.sample_rate)
         except AudioError:
-            continue  # it will be counted when its turn comes
-        windows, read = windows + len(found), read + 1
+            continue  # counted by the embedding phase
+        windows, read = windows + len(cut), read + 1
     decoding = (time.perf_counter() - started) / _PROBED_CLIPS
     total = round(len(items) * windows / max(1, read))
     return Estimate(

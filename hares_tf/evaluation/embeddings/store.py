@@ -1,16 +1,17 @@
-"""The embedding store: what was computed once is never computed again.
+"""The embedding store: a content-addressed cache of embeddings on disk.
 
     STORE/SPACE/space.json          what the embeddings of this space depend on; how they were made
     STORE/SPACE/SHARD.npy           float32 [rows, dim]
     STORE/SPACE/SHARD.json          which rows belong to which clip
 
-A space is named by the hash of everything but the clip that an embedding depends on (model content,
-adapter choices, runtime, precision, window plan, preprocessing); within it, clips are named by the
-hash of their bytes. So a changed model, plan or clip can never be answered with old numbers.
+The name of a space is the hash of everything but the clip that an embedding depends on (model
+content, adapter choices, runtime, precision, window plan, preprocessing). Within a space, the key
+of a clip is the hash of its bytes. Old embeddings are therefore never used for a changed model,
+plan or clip.
 
-A shard counts from the moment its index file appears, which is written last and renamed: the store
+A shard is valid once its index file exists, which is written last, by an atomic write: the store
 survives a kill at any instant, and several processes may write to one space at once (shards have
-unique names; a clip that two of them embedded is simply there twice).
+unique names; a clip that two of them embedded is stored twice).
 """
 
 import contextlib
@@ -29,12 +30,13 @@ from typing import BinaryIO
 import numpy as np
 
 from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.utils.errors import reason
 from hares_tf.utils.files import atomic_file
 
 SHARD_BYTES = 64 * 2**20
 SHARD_SECONDS = 30.0
 _LEFTOVER_SECONDS = 24 * 3600.0
-# Of a row's number within a shard: far more rows than a shard of 64 MB has.
+# Bits of a row's number within a shard: far more rows than a shard of 64 MB has.
 _BITS = 24
 _ROWS_MASK = 2**_BITS - 1
 
@@ -51,39 +53,44 @@ class EmbeddingStore:
         self._spaces: dict[str, EmbeddingSpace] = {}
 
     def space(self, description: dict) -> "EmbeddingSpace":
-        """The embeddings that depend on exactly `description` (JSON data)."""
+        """Returns the space of embeddings that depend on exactly `description` (JSON data)."""
         text = json.dumps(description, sort_keys=True)
         name = hashlib.sha256(text.encode()).hexdigest()[:32]
         if name in self._spaces:
             self._spaces[name].refresh()
         else:
-            # Opening reads and checks every shard: once is enough.
+            # Opened once, because opening reads and checks every shard.
             self._spaces[name] = EmbeddingSpace(self.root / name, description)
         return self._spaces[name]
 
 
 class EmbeddingSpace:
-    """Embeddings of clips (by digest) under one model, adapter, precision and window plan."""
+    """Embeddings of clips, by key, under one model, adapter, precision and window plan.
+
+    Args:
+        directory: the space's folder.
+        description: everything but the clip that the embeddings depend on, as JSON data.
+    """
 
     def __init__(self, directory: Path, description: dict):
         self.directory = directory
         self.description = description
-        # Shard, first row and number of rows of every key, packed into one number: a task has
-        # hundreds of thousands of keys.
+        # Shard, first row and number of rows of every key, packed into one number to save memory: a
+        # task has hundreds of thousands of keys.
         self._where: dict[str, int] = {}
         self._shards: list[Path] = []
         self._read_indexes: set[str] = set()
         self.refresh()
 
     def notes(self) -> dict:
-        """What the first writer said about how the embeddings are made; empty if there was none."""
+        """Returns the first writer's notes on how the embeddings are made; {} without a writer."""
         try:
             return json.loads((self.directory / "space.json").read_text(encoding="utf-8"))["notes"]
         except (OSError, ValueError, KeyError):
             return {}
 
     def refresh(self) -> None:
-        """Reads the indexes that appeared since the last look; skips damaged shards."""
+        """Reads the indexes that are new since the last call; skips damaged shards."""
         if not self.directory.is_dir():
             return
         for entry in sorted(os.listdir(self.directory)):
@@ -99,15 +106,15 @@ class EmbeddingSpace:
         number = len(self._shards)
         try:
             shard = json.loads(index.read_text(encoding="utf-8"))
-            # Interned, keys are the same objects as the digests that ask for them.
+            # Interned, so that keys are the same objects as the digests of the clips.
             clips = {
                 sys.intern(key): _pack(number, start, stop) for key, start, stop in shard["clips"]
             }
             # A power cut can leave a renamed index beside data that never reached the disk.
-            whole = _checksum(data) == shard["crc32"]
+            intact = _checksum(data) == shard["crc32"]
         except (OSError, ValueError, KeyError, TypeError):
             return
-        if whole:
+        if intact:
             self._shards.append(data)
             self._where.update(clips)
 
@@ -115,7 +122,7 @@ class EmbeddingSpace:
         return digest in self._where
 
     def rows(self, digests: Sequence[str]) -> list[int]:
-        """The number of windows of each clip."""
+        """Returns the number of windows of each clip."""
         return [self._where[digest] & _ROWS_MASK for digest in digests]
 
     def gather(
@@ -123,17 +130,17 @@ class EmbeddingSpace:
         keys: Sequence[str],
         allocate: Callable[[int, int], np.ndarray] = lambda n, dim: np.empty((n, dim), np.float32),
     ) -> np.ndarray:
-        """Embeddings of several keys, one after another: float32 `[sum of windows, dim]`.
+        """Returns embeddings of several keys, one after another: float32 `[sum of windows, dim]`.
 
         Args:
-            keys: each may come more than once.
-            allocate: gives the matrix to fill, by its shape.
+            keys: the same key may occur more than once.
+            allocate: returns the matrix to fill, from its shape.
 
         Raises:
-            KeyError: a key was never embedded.
+            KeyError: a key that is not in the space, or no key at all.
         """
         if not len(keys):
-            raise KeyError("no clips were asked for")
+            raise KeyError("no keys were given")
         offsets = np.concatenate([[0], np.cumsum(self.rows(keys))])
         packed = np.array([self._where[key] for key in keys], np.uint64)
         shards = packed >> np.uint64(2 * _BITS)
@@ -141,39 +148,39 @@ class EmbeddingSpace:
         result = None
         for number in np.unique(shards):
             path = self._shards[number]
-            # A plain array over the map: slicing a memmap object itself is several times slower.
+            # A plain array over the map, because slicing a memmap is several times slower.
             shard = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
             if result is None:
                 result = allocate(int(offsets[-1]), shard.shape[1])
             positions = np.flatnonzero(shards == number)
-            here, to, until = starts[positions], offsets[positions], offsets[positions + 1]
-            # Clips that follow one another in the shard and in the result are one piece.
-            follows = (to[1:] == until[:-1]) & (here[1:] == here[:-1] + (until - to)[:-1])
+            source, to, until = starts[positions], offsets[positions], offsets[positions + 1]
+            # Clips that are adjacent in the shard and in the result are copied at once.
+            follows = (to[1:] == until[:-1]) & (source[1:] == source[:-1] + (until - to)[:-1])
             first = np.flatnonzero(np.append(True, ~follows))
             last = np.append(first[1:], len(positions)) - 1
-            for start, begin, end in zip(here[first], to[first], until[last], strict=True):
+            for start, begin, end in zip(source[first], to[first], until[last], strict=True):
                 result[begin:end] = shard[start : start + end - begin]
         return result
 
     def _remove_leftovers(self) -> None:
-        """Deletes what killed processes left: temporary files, and shards without an index."""
+        """Deletes leftovers of killed processes: temporary files, and shards without an index."""
         if not self.directory.is_dir():
             return
         for path in self.directory.iterdir():
             unfinished = path.name.startswith(".tmp-") or (
                 path.suffix == ".npy" and not path.with_suffix(".json").exists()
             )
-            # Another process may be faster.
+            # Another process may delete it first.
             with contextlib.suppress(OSError):
                 if unfinished and _is_old(path):
                     path.unlink()
 
     @contextlib.contextmanager
     def writer(self, notes: dict) -> Iterator["ShardWriter"]:
-        """A writer whose last shard is written when the block ends, also by an exception.
+        """Yields a writer; its last shard is written when the block ends, also by an exception.
 
         Args:
-            notes: how the embeddings are made, as JSON data; kept for `notes()`.
+            notes: how the embeddings are made, as JSON data, for `notes()`.
         """
         self._remove_leftovers()
         writer = ShardWriter(self, notes)
@@ -185,19 +192,19 @@ class EmbeddingSpace:
 
 
 def _is_old(path: Path) -> bool:
-    """Whether nobody can be writing it any more."""
+    """Returns whether a file is too old to be written by a running process."""
     return time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS
 
 
 def _pack(shard: int, start: int, stop: int) -> int:
-    """One number for a place; raises ValueError for rows that no shard holds."""
+    """Packs a position into one number; raises ValueError for rows that no shard can hold."""
     if not 0 <= start < stop < _ROWS_MASK:
         raise ValueError(f"rows {start} to {stop}")
     return shard << 2 * _BITS | start << _BITS | (stop - start)
 
 
 def _checksum(path: Path) -> int:
-    """CRC-32 of a file; guards against damage, not against malice."""
+    """Returns the CRC-32 of a file, which detects damage, but not manipulation."""
     value = 0
     with open(path, "rb") as file:
         while block := file.read(2**22):
@@ -206,11 +213,11 @@ def _checksum(path: Path) -> int:
 
 
 def _write_rows(file: BinaryIO, rows: Sequence[np.ndarray]) -> int:
-    """Writes float32 arrays `[n, dim]` below one another as one `.npy`; gives its CRC-32.
+    """Writes float32 arrays `[n, dim]` as one `.npy` of all their rows; returns its CRC-32.
 
-    Piece by piece, so that nothing is copied together first and nothing is read back.
+    Array by array, which saves a copy in memory, and reading the file for the checksum.
     """
-    whole = {
+    layout = {
         "descr": "<f4",
         "fortran_order": False,
         "shape": (sum(map(len, rows)), rows[0].shape[1]),
@@ -218,7 +225,7 @@ def _write_rows(file: BinaryIO, rows: Sequence[np.ndarray]) -> int:
     if any(part.shape[1:] != rows[0].shape[1:] for part in rows):
         raise ValueError("embeddings of different widths cannot share a shard")
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, whole)
+    np.lib.format.write_array_header_1_0(header, layout)
     value = 0
     for piece in (header.getvalue(), *(np.ascontiguousarray(part, "<f4").data for part in rows)):
         file.write(piece)
@@ -227,7 +234,13 @@ def _write_rows(file: BinaryIO, rows: Sequence[np.ndarray]) -> int:
 
 
 class ShardWriter:
-    """Collects embeddings and writes them as shards of bounded size and age."""
+    """Collects embeddings and writes them as shards of bounded size and age.
+
+    Args:
+        space: with the folder and the description of the space (a `distributed.shards.Target` will
+            do).
+        notes: see `EmbeddingSpace.writer`.
+    """
 
     def __init__(self, space: EmbeddingSpace, notes: dict):
         self._space = space
@@ -238,7 +251,15 @@ class ShardWriter:
         self._started = time.monotonic()
 
     def add(self, digest: str, embeddings: np.ndarray) -> None:
-        """Adds one clip's embeddings, `[windows, dim]`."""
+        """Adds the embeddings of a clip.
+
+        Args:
+            digest: the key of the clip.
+            embeddings: `[windows, dim]`, kept as float32.
+
+        Raises:
+            EvaluationError: see `flush`.
+        """
         self._digests.append(digest)
         self._rows.append(np.asarray(embeddings, np.float32))
         self._bytes += self._rows[-1].nbytes
@@ -246,14 +267,18 @@ class ShardWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Writes what was collected as one shard."""
+        """Writes the collected embeddings as one shard.
+
+        Raises:
+            EvaluationError: the shard cannot be written.
+        """
         if self._digests:
             try:
                 self._write()
             except OSError as error:
                 raise EvaluationError(
-                    f"cannot write embeddings to {self._space.directory}: {error}; what was "
-                    "written before is kept, and the same command goes on from there"
+                    f"{self._space.directory}: embeddings cannot be written ({reason(error)}). "
+                    "Earlier shards are kept; run the same command again to continue."
                 ) from error
         self._rows, self._digests, self._bytes = [], [], 0
         self._started = time.monotonic()

@@ -7,27 +7,28 @@ import numpy as np
 
 from hares_tf.evaluation.tasks.declaration import Windows
 
-# Example mixing (paper, Section 2.2 and Appendix C): r is drawn from Beta(5, 2) and used as drawn.
+# Example mixing (paper, Section 2.2 and Appendix C): the share of the clip itself is drawn from
+# Beta(5, 2).
 MIXING_BETA = (5.0, 2.0)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which windows of a clip are embedded; with the clip's content it decides its embeddings.
+    """The windows of a clip that are embedded; with the clip's content it decides its embeddings.
 
     Attributes:
         kind: "tiles": consecutive from sample 0, the last one zero-padded; "spread": `count`
             equally spaced ones from the first to the last possible; "crops": `count` random ones;
-            "grid": one every `hop_seconds`, as far as they fit; "online": a random one, anew at
-            every step of training, never stored.
+            "grid": one every `hop_seconds`, as far as they fit; "online": a new random one at
+            every training step, never stored.
         seconds: length of a window.
         count: number of windows, where the kind needs it.
         hop_seconds: distance of grid windows.
-        seed: of random ones.
-        mixing: every window is mixed with one of another clip (see `mixing.py`).
+        seed: of random windows.
+        mixing: whether every window is mixed with one of another clip (see `mixing.py`).
 
-    A clip shorter than a window is zero-padded at its end under every kind, so that training and
-    testing see the same.
+    A clip shorter than a window is zero-padded at its end under every kind, the same in training
+    and testing.
     """
 
     kind: str
@@ -43,17 +44,17 @@ class Plan:
         return self.kind != "online"
 
     def as_data(self) -> dict:
-        """The fields that matter, as JSON data."""
+        """Returns the fields that are set, as JSON data."""
         return {key: value for key, value in asdict(self).items() if value or key == "kind"}
 
     def starts(self, samples: int, window: int, sample_rate: int, key: str) -> np.ndarray:
-        """First samples of the windows of a clip.
+        """Returns the first sample of each window of a clip.
 
         Args:
             samples: length of the clip.
             window: length of a window, in samples.
             sample_rate: in hertz.
-            key: names the clip; random windows are a pure function of it.
+            key: name of the clip; random windows are a pure function of it and the seed.
         """
         room = max(0, samples - window)
         if self.kind == "tiles":
@@ -66,25 +67,34 @@ class Plan:
 
 
 def testing_plan(windows: Windows) -> Plan:
-    """What clips are scored on."""
+    """Returns the windows that clips of a task are scored on."""
     return Plan(windows.test, windows.seconds, windows.count)
 
 
 def random_of(key: str, seed: int) -> np.random.Generator:
-    """A generator that is a pure function of a text and a seed."""
+    """Returns a generator that is a pure function of a text and a seed."""
     digest = hashlib.sha256(f"{key} {seed}".encode()).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:8], "little")))
 
 
 def window_samples(seconds: float, sample_rate: int) -> int:
-    """Length of a window in samples."""
+    """Returns the length of a window in samples."""
     return max(1, round(seconds * sample_rate))
 
 
 def cut(waveform: np.ndarray, starts: np.ndarray, window: int) -> np.ndarray:
-    """Cuts `[samples]` into `[windows, window]`; what lies behind the end is zero."""
-    pieces = np.zeros((len(starts), window), np.float32)
-    for piece, start in zip(pieces, starts, strict=True):
+    """Cuts windows out of a waveform, zero-padded behind its end.
+
+    Args:
+        waveform: `[samples]`.
+        starts: `[windows]` first sample of each.
+        window: length of a window in samples.
+
+    Returns:
+        float32 `[windows, window]`.
+    """
+    windows = np.zeros((len(starts), window), np.float32)
+    for padded, start in zip(windows, starts, strict=True):
         part = waveform[start : start + window]
-        piece[: len(part)] = part
-    return pieces
+        padded[: len(part)] = part
+    return windows

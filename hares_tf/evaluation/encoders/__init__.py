@@ -1,1 +1,1 @@
-"""Any handle -> Encoder: the interface is probed once and stated."""
+"""Encoders: any handle as a function from waveforms to embeddings."""

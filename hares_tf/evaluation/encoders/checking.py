@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hares_tf.evaluation.encoders.handle import Encoder
+from hares_tf.evaluation.encoders.encoder import Encoder
 from hares_tf.utils.errors import reason
 
 # Differences below this share of the embeddings' deviation are float noise.

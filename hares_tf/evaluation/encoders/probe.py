@@ -60,7 +60,7 @@ def probe(handle: str, loaded, stated: Interface) -> tuple[Callable, int, dict, 
                 window_samples=length,
                 pool=(stated.pool or "mean") if pooled else None,
                 input_rank=rank,
-                normalise=stated.normalise or "none",
+                normalize=stated.normalize or "none",
             )
             embed, graph = _embedder(loaded, call, interface, one_by_one)
             if shapes:
@@ -262,7 +262,7 @@ def _embedder(
     @tf.function
     def embed(batch):
         pieces = fitted(batch, interface.window_samples)
-        pieces = normalized(pieces, interface.normalise, tf.experimental.numpy)
+        pieces = normalized(pieces, interface.normalize, tf.experimental.numpy)
         if one_by_one:
             embeddings = tf.map_fn(embedding, pieces, fn_output_signature=tf.float32)
         else:

@@ -1,1 +1,1 @@
-"""Metrics, their uncertainty, and results on disk."""
+"""Results: one file per model and task, the metrics of its score, and how certain the score is."""

@@ -1,81 +1,129 @@
-"""Results on disk: one JSON per model and task, with everything needed to trust or redo it.
+"""Results on disk: one JSON per model and task, with everything needed to trust or repeat it.
 
 OUTPUT/PROTOCOL/NAME-HASH/TASK.json             HASH: 12 digits of the model's content hash
 OUTPUT/PROTOCOL/NAME-HASH-FLAGS/TASK.json       where flags changed how the model is called
-OUTPUT/PROTOCOL-OPTIONS/...                     where options make scores stand apart (`K=16`)
-OUTPUT/PROTOCOL/.../TASK.predictions.npz        what the head said of every test clip
+OUTPUT/PROTOCOL-OPTIONS/...                     where options keep scores apart (`K=16`)
+OUTPUT/PROTOCOL/.../TASK.predictions.npz        the head's scores of every test clip
 
-Schema 2 of the JSON. `score` and `interval` (95%, bootstrap over test clips) in percent
-(the interval that of the first seed's head, where the score is the mean of several); `complete`,
-and if not, `incomplete_because`; `task`, the declaration with its labels; `protocol`,
-whose `identity` decides which scores may be compared; `clips`, how many there should be, were read,
-failed; `model`; `embeddings`, what they depend on; `seconds`; `environment`.
-
-The predictions hold `ids`, `scores` `[clips, width]` and `targets` (see `Labels.targets`).
+The JSON, of schema 2, holds the fields of `TaskResult`. The predictions hold `ids`, `scores`
+`[clips, width]` and `targets` (see `Labels.targets`).
 """
 
-import datetime
 import hashlib
 import json
-import os
-import platform
 import re
-import resource
-import subprocess
-import sys
-from importlib import metadata
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
-from hares_tf import __version__
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.utils.files import atomic_file
 
 SCHEMA_VERSION = 2
-_PACKAGES = (
-    *("tensorflow", "keras", "openvino", "numpy", "scikit-learn", "scipy", "soundfile", "soxr"),
-)
 
 
-def result_path(
-    output: str | os.PathLike,
-    protocol: str,
-    model_name: str,
-    handle: str,
-    fingerprint: str | None,
-    flags: dict,
-    task_id: str,
-) -> Path:
-    """Where the result of one model on one task stands.
+@dataclass(frozen=True)
+class TaskResult:
+    """The score of one model on one task.
+
+    Attributes:
+        schema: version of the file's format.
+        key: hash of everything that decides the score.
+        score: in percent.
+        interval: 95% interval of the score in percent, (low, high): bootstrap over test clips (of
+            the first seed's head, where the score is the mean of several).
+        complete: whether all clips of the task took part.
+        incomplete_because: if not, the reasons, as phrases.
+        task: the declaration with its labels, as JSON data.
+        protocol: how the head was trained; only scores of equal `identity` may be compared.
+        clips: how many clips there should be, were read, failed.
+        model: name, handle, content hash, size and interface of the model.
+        embeddings: everything but the clip that an embedding depends on.
+        seconds: duration of embedding and head, and how much was embedded.
+        predictions: name of the file with the predictions, beside the result.
+        environment: versions, machine and time.
+    """
+
+    schema: int
+    key: str
+    score: float
+    interval: tuple[float, float]
+    complete: bool
+    incomplete_because: tuple[str, ...]
+    task: dict
+    protocol: dict
+    clips: dict
+    model: dict
+    embeddings: dict
+    seconds: dict
+    predictions: str
+    environment: dict
+
+    @property
+    def task_id(self) -> str:
+        """The id of the task."""
+        return self.task["id"]
+
+    def to_json(self) -> dict:
+        """Returns the content of the result's file, as JSON data."""
+        return {
+            **asdict(self),
+            "interval": list(self.interval),
+            "incomplete_because": list(self.incomplete_because),
+        }
+
+    @classmethod
+    def from_json(cls, data: dict, where: str = "The result") -> "TaskResult":
+        """Returns the result that JSON data of `to_json` describe.
+
+        Args:
+            data: the content of a result's file.
+            where: names the result in error messages.
+
+        Raises:
+            EvaluationError: a field is absent, or not of its type.
+        """
+        try:
+            values = {field.name: data[field.name] for field in fields(cls)}
+            float(values["score"]), dict(values["clips"]["failures"])
+            low, high = map(float, values["interval"])
+            reasons = tuple(values["incomplete_because"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise EvaluationError(
+                f"{where} is damaged ({type(error).__name__}: {error}); move it away and run again."
+            ) from error
+        return cls(**{**values, "interval": (low, high), "incomplete_because": reasons})
+
+
+def model_folder(name: str, handle: str, fingerprint: str | None, flags: dict) -> str:
+    """Returns the name of the folder that holds a model's results.
 
     Args:
-        output: the results folder.
-        protocol: the protocol's folder.
-        model_name: any text.
-        handle: tells models apart that have no fingerprint.
+        name: of the model, any text.
+        handle: distinguishes models without a fingerprint.
         fingerprint: the model's content hash, or None.
-        flags: what flags say about how the model is called; empty if nothing.
-        task_id: the task's.
+        flags: how flags changed the way the model is called; empty if they did not.
     """
-    parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", model_name) or "model"]
+    parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", name) or "model"]
     # Functions of one name in two modules are two models.
     parts.append(fingerprint[:12] if fingerprint else f"unknown-{result_key(handle)[:6]}")
     if flags:
         parts.append(result_key(flags)[:6])
-    return Path(output) / protocol / "-".join(parts) / f"{task_id}.json"
+    return "-".join(parts)
 
 
 def result_key(ingredients: dict | str) -> str:
-    """SHA-256 of everything that decides a score; a stored result with this key is up to date."""
+    """Returns the SHA-256 of everything that decides a score; it names up-to-date results."""
     return hashlib.sha256(json.dumps(ingredients, sort_keys=True).encode()).hexdigest()
 
 
 def read_result(path: Path) -> dict | None:
-    """The result at `path`, or None where there is none.
+    """Returns the content of a result's file, of any schema; None if there is no file.
 
     Raises:
-        EvaluationError: the file is no result of this program.
+        EvaluationError: the file is not a result.
+        OSError: the file cannot be read.
     """
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
@@ -86,83 +134,39 @@ def read_result(path: Path) -> dict | None:
         return None
     except ValueError as error:
         raise EvaluationError(
-            f"{path} is not a result of hares-evaluate ({error}); move it away and run again"
+            f"{path} is not a result of hares-evaluate ({error}); move it away and run again."
         ) from error
 
 
-def write_result(path: Path, result: dict) -> None:
-    """Writes a result; the file appears whole or not at all."""
+def write_result(path: Path, result: TaskResult) -> None:
+    """Writes a result; the file appears whole or not at all.
+
+    Not by `utils.files.write_json`, which does not escape non-ASCII letters: the bytes of results
+    stay as they always were.
+    """
+    text = json.dumps(result.to_json(), indent=2, allow_nan=False)
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
 def predictions_path(path: Path) -> Path:
-    """Where the predictions of the result at `path` stand."""
+    """Returns the path of the predictions of the result at `path`."""
     return path.with_suffix(".predictions.npz")
 
 
 def write_predictions(
     path: Path, key: str, ids: np.ndarray, scores: np.ndarray, targets: np.ndarray
 ) -> None:
-    """Writes what a head said of every test clip; the file appears whole or not at all.
+    """Writes the head's scores of every test clip; the file appears whole or not at all.
 
-    It carries the key of its result: a kill may leave it beside an older one.
+    Args:
+        path: of the file.
+        key: that of the result, because a kill may leave the file beside an older result.
+        ids: `[clips]` ids of the test clips.
+        scores: `[clips, width]`, kept as float32.
+        targets: see `Labels.targets`.
     """
     with atomic_file(path) as temporary, open(temporary, "wb") as file:
         np.savez_compressed(
             file, key=np.array(key), ids=ids, scores=scores.astype(np.float32), targets=targets
         )
-
-
-def environment() -> dict:
-    """Where a result was computed: versions, machine, time."""
-    return {
-        "hares_tf": __version__,
-        "git_commit": _git_commit(),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "platform": platform.platform(),
-        "cpu": _cpu_name(),
-        "cpu_count": os.cpu_count(),
-        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "peak_memory_mb": round(
-            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            / (2**20 if sys.platform == "darwin" else 2**10)
-        ),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _git_commit() -> str | None:
-    """The commit of the checkout this package runs from; None when it is installed."""
-    repository = Path(__file__).resolve().parents[2]
-    if not (repository / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(repository), "describe", "--always", "--dirty", "--abbrev=40"],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def _cpu_name() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.split(":", 1)[1].strip()
-    except OSError:
-        pass  # Not Linux: the platform module has to do.
-    return platform.processor() or platform.machine()

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hares_tf.audio import AudioError
-from hares_tf.evaluation.tasks import HARES, known_tasks, load_task, resolve
 from hares_tf.evaluation.tasks.declaration import Clip, Manifest, Places, Task
 from hares_tf.evaluation.tasks.preparing import shortfalls
 from hares_tf.utils.errors import HaresError
@@ -214,23 +213,3 @@ def table(results: Sequence[Findings]) -> str:
     ]
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines)
-
-
-def tasks_named(names: Sequence[str], data_dir: str | None) -> list[Task]:
-    """Returns the tasks of some names, each once.
-
-    Args:
-        names: "hares" (the twelve), "variants" (the same data sets under other rules), ids of
-            tasks, and paths of task files.
-        data_dir: see `resolve`.
-
-    Raises:
-        EvaluationError: an unknown name.
-    """
-    suites = {"hares": list(HARES), "variants": [id for id in known_tasks() if id not in HARES]}
-    ids = dict.fromkeys(task for name in names for task in suites.get(name, [name]))
-    return [
-        task
-        for name in ids
-        for task in ([load_task(name)] if name in known_tasks() else resolve([name], data_dir))
-    ]

@@ -19,16 +19,18 @@ import soundfile
 from hares_tf.evaluation.embeddings import distributed
 from hares_tf.evaluation.embeddings.distributed import phase, shards
 from hares_tf.evaluation.embeddings.embedding import Item, embed_items
+from hares_tf.evaluation.embeddings.selection import select
 from hares_tf.evaluation.embeddings.store import EmbeddingStore
 from hares_tf.evaluation.embeddings.windows import Plan
-from hares_tf.evaluation.encoders import handle
+from hares_tf.evaluation.encoders.handle import open_encoder
 from hares_tf.evaluation.encoders.interface import Interface
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Clip, Manifest, Task
 from hares_tf.evaluation.tasks.declaration import Windows as TaskWindows
 from hares_tf.evaluation.tasks.labels import Labels
-from hares_tf.evaluation.tasks.preparing import PreparedTask, select
+from hares_tf.evaluation.tasks.preparing import PreparedTask
 from hares_tf.hub import loader
+from hares_tf.jobs import Runner
 from hares_tf.recordings.archives import MemberSound
 from hares_tf.recordings.sound import FileSound, Stretch
 from hares_tf.recordings.tfds_records import TfdsSound
@@ -112,17 +114,18 @@ class _Evaluation:
         }
         return EmbeddingStore(self.store).space(description)
 
+    @property
     def selections(self):
         return {"test": select(self.prepared, None, self.plan)}
 
-    def missing(self, selections):
-        for selection in selections.values():
+    def missing(self):
+        for selection in self.selections.values():
             space = self.space()
             yield self.plan, space, [i for i in selection.items if i.key not in space]
 
     def stored(self) -> dict[str, np.ndarray]:
         space = self.space()
-        items = [item.key for item in self.selections()["test"].items if item.key in space]
+        items = [item.key for item in self.selections["test"].items if item.key in space]
         return {key: space.gather([key]) for key in items}
 
 
@@ -140,8 +143,8 @@ def _evaluation(folder, handle=HANDLE, store="store", task="tones", n=150) -> _E
 
 
 def _in_one_process(evaluation) -> dict[str, str]:
-    encoder = handle.open_encoder(evaluation.module, Interface(sample_rate=RATE))
-    plan, space, items = next(evaluation.missing(evaluation.selections()))
+    encoder = open_encoder(evaluation.module, Interface(sample_rate=RATE))
+    plan, space, items = next(evaluation.missing())
     with space.writer({"interface": encoder.interface}) as writer:
         return embed_items(items, plan, encoder, writer)
 
@@ -161,7 +164,7 @@ def test_two_processes_fill_the_store_as_one_does(folder, monkeypatch):
     part = _evaluation(folder, task="part", n=60)
     (folder / "note_pid").touch()
     (folder / "pids").mkdir()
-    failures = distributed.embed(several.module, [several, part], workers=2)
+    failures = distributed.embed(several.module, [several, part], Runner(workers=2))
     assert failures == {"tones": {"clip 77": reason}, "part": {}}
     threads = [path.read_text() for path in (folder / "pids").iterdir()]
     assert threads == [str(max(1, os.cpu_count() // 2))] * 2, "both took part, with their share"
@@ -177,11 +180,11 @@ def test_a_killed_worker_ends_the_run_with_a_sentence_and_the_next_completes(fol
     evaluation = _evaluation(folder)
     (folder / "kill_at_marker").touch()
     with pytest.raises(EvaluationError, match=r"killed or crashed.*kept.*run the same command"):
-        distributed.embed(evaluation.module, [evaluation], workers=2)
+        distributed.embed(evaluation.module, [evaluation], Runner(workers=2))
     kept = len(evaluation.stored())
     assert 47 <= kept < 149, "two shards were finished before the last one was begun"
     (folder / "kill_at_marker").unlink()
-    failures = distributed.embed(evaluation.module, [evaluation], workers=1)
+    failures = distributed.embed(evaluation.module, [evaluation], Runner(workers=1))
     assert list(failures["tones"]) == ["clip 77"] and len(evaluation.stored()) == 149
 
 
@@ -195,7 +198,7 @@ def test_nothing_missing_starts_no_process(folder, monkeypatch):
 def test_what_the_encoder_does_wrong_is_said_by_the_parent(folder):
     evaluation = _evaluation(folder, "python:encoder_for_workers:broken")
     with pytest.raises(EvaluationError, match=r"NaN or infinite embeddings for .*\.wav"):
-        distributed.embed(evaluation.module, [evaluation], workers=1)
+        distributed.embed(evaluation.module, [evaluation], Runner(workers=1))
 
 
 @pytest.mark.parametrize(
@@ -207,10 +210,13 @@ def test_no_worker_outlives_its_parent(folder, ending, group):
     from pathlib import Path
     from hares_tf.evaluation.embeddings.distributed import shards, workers
     from hares_tf.evaluation.embeddings.embedding import Item
-    from hares_tf.evaluation.encoders.interface import Interface
+    from hares_tf.evaluation.embeddings.selection import select
+from hares_tf.evaluation.encoders.handle import open_encoder
+from hares_tf.evaluation.encoders.interface import Interface
     from hares_tf.recordings.sound import FileSound
     from hares_tf.evaluation.embeddings.windows import Plan
     from hares_tf.hub import loader
+    from hares_tf.jobs import Runner
 
     if __name__ == "__main__":
         here = Path({str(folder)!r})
@@ -220,7 +226,7 @@ def test_no_worker_outlives_its_parent(folder, ending, group):
         }}
         target = shards.Target({HANDLE!r}, Plan("tiles", 0.05), here / "space", description)
         items = [Item(str(i), FileSound(str(here / f"recordings/{{i}}.wav"))) for i in range(60)]
-        workers.embed_on_workers([(target, items)], print, workers=2)
+        workers.embed_on_workers([(target, items)], print, Runner(workers=2))
     """
     (folder / "main.py").write_text(textwrap.dedent(program))
     for name in ("slow", "note_pid"):
@@ -281,7 +287,7 @@ def test_a_tensorflow_module_gives_the_same_up_to_rounding(folder):
     alone = _evaluation(folder, folder / "module", "alone")
     several = _evaluation(folder, folder / "module")
     _in_one_process(alone)
-    distributed.embed(several.module, [several], workers=1)
+    distributed.embed(several.module, [several], Runner(workers=1))
     # The place in the batch, and threads, may decide in which order products are summed up.
     _same(several.stored(), alone.stored(), rtol=1e-5, atol=1e-6)
 
@@ -308,21 +314,21 @@ def test_a_function_without_fingerprint_is_refused(folder):
     ("options", "message"),
     [
         ({"workers": 0}, "at least 1"),
-        ({"beam_options": ["--x=1"]}, "add --runner"),
-        ({"runner": "DirectRunner", "workers": 2}, "local pool"),
+        ({"beam_options": ("--x=1",)}, "add --runner"),
+        ({"name": "DirectRunner", "workers": 2}, "local pool"),
     ],
 )
 def test_choices_that_contradict_each_other(folder, options, message):
     evaluation = _evaluation(folder)
     with pytest.raises(EvaluationError, match=message):
-        distributed.embed(evaluation.module, [evaluation], **options)
+        distributed.embed(evaluation.module, [evaluation], Runner(**options))
 
 
 def test_without_beam_a_sentence_says_what_to_install(folder, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     evaluation = _evaluation(folder)
     with pytest.raises(EvaluationError, match=r"pip install hares-tf\[beam\]"):
-        distributed.embed(evaluation.module, [evaluation], runner="DirectRunner")
+        distributed.embed(evaluation.module, [evaluation], Runner("DirectRunner"))
 
 
 def test_shards_hold_every_item_once_and_are_bounded():
@@ -385,7 +391,7 @@ class TestBeam:
         alone, other = _evaluation(folder, store="alone"), _evaluation(folder)
         (reason,) = _in_one_process(alone).values()
         failures = distributed.embed(
-            other.module, [other], runner="FnApiRunner", beam_options=options
+            other.module, [other], Runner("FnApiRunner", beam_options=options)
         )
         assert failures == {"tones": {"clip 77": reason}}
         _same(other.stored(), alone.stored(), rtol=0, atol=0)
@@ -394,21 +400,21 @@ class TestBeam:
     def test_what_the_encoder_does_wrong_is_one_sentence(self, folder):
         pytest.importorskip("apache_beam", reason=NO_BEAM)
         evaluation = _evaluation(folder, "python:encoder_for_workers:broken")
-        with pytest.raises(EvaluationError, match=r"^the encoder gives NaN .*\.wav$"):
-            distributed.embed(evaluation.module, [evaluation], runner="FnApiRunner")
+        with pytest.raises(EvaluationError, match=r"^The encoder returned NaN .*\.wav\.$"):
+            distributed.embed(evaluation.module, [evaluation], Runner("FnApiRunner"))
 
     @pytest.mark.parametrize(
         ("runner", "options", "message"),
         [
-            ("NoRunner", [], "accept --runner=NoRunner: .*DirectRunner"),
-            ("FnApiRunner", ["--direct_num_workers=x"], "not understand --direct_num_workers=x"),
+            ("NoRunner", (), "accept --runner=NoRunner: .*DirectRunner"),
+            ("FnApiRunner", ("--direct_num_workers=x",), "not understand --direct_num_workers=x"),
         ],
     )
     def test_what_beam_does_not_accept(self, folder, runner, options, message):
         pytest.importorskip("apache_beam", reason=NO_BEAM)
         evaluation = _evaluation(folder)
         with pytest.raises(EvaluationError, match=message):
-            distributed.embed(evaluation.module, [evaluation], runner=runner, beam_options=options)
+            distributed.embed(evaluation.module, [evaluation], Runner(runner, beam_options=options))
 
     def test_a_store_that_workers_do_not_reach(self, folder, monkeypatch):
         pytest.importorskip("apache_beam", reason=NO_BEAM)
@@ -417,4 +423,4 @@ class TestBeam:
         monkeypatch.setattr(beam_pipeline, "_run_pipeline", lambda *_: None)
         evaluation = _evaluation(folder)
         with pytest.raises(EvaluationError, match="2 of 2 shards left no trace"):
-            distributed.embed(evaluation.module, [evaluation], runner="FnApiRunner")
+            distributed.embed(evaluation.module, [evaluation], Runner("FnApiRunner"))

@@ -164,6 +164,15 @@ def test_digests_follow_content_size_and_time(tmp_path):
     assert DigestCache(tmp_path / "d.sqlite", verify=True).digest(file) == cache.digest(file)
 
 
+def test_a_closed_digest_cache_still_computes(tmp_path):
+    file = tmp_path / "a.wav"
+    file.write_bytes(b"one")
+    with DigestCache(tmp_path / "d.sqlite") as cache:
+        first = cache.digest(file)
+    assert cache.digest(file) == first
+    cache.close()
+
+
 def test_files_that_changed_places_are_noticed(tmp_path):
     """Equal sizes and dates, as archives unpack them: the inode and the change time tell."""
     one, two, cache = tmp_path / "1.wav", tmp_path / "2.wav", DigestCache(tmp_path / "d.sqlite")

@@ -1,12 +1,15 @@
 """Encoders that are objects of the calling program, and the probe of a network in training."""
 
 import json
+import os
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from hares_tf.evaluation import EvaluationError, embed_only, evaluate, model_evaluation
+from hares_tf.evaluation import EvaluationError, embed_only, evaluate
 from hares_tf.evaluation.tasks.declaration import Clip, Manifest, Task, Windows
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.hub import locate
@@ -66,22 +69,30 @@ def score(task, tmp_path):
 
 def test_an_object_is_scored_as_it_is_now(score, tmp_path):
     encoder = Bands()
-    ((first,),) = score(encoder)
-    assert first["score"] == 100 and first["model"]["fingerprint"] is None
-    assert (first["model"]["name"], first["model"]["embedding_size"]) == ("bands", 3)
-    assert first["model"]["interface"]["sample_rate"] == 8000
+    (first,) = score(encoder)
+    assert first.score == 100 and first.model["fingerprint"] is None
+    assert (first.model["name"], first.model["embedding_size"]) == ("bands", 3)
+    assert first.model["interface"]["sample_rate"] == 8000
     # A training step later: without a fingerprint nothing of before may be used.
     encoder.weight, before = 0.0, encoder.calls
-    ((second,),) = score(encoder)
-    assert second["score"] < 50 and encoder.calls > before
+    (second,) = score(encoder)
+    assert second.score < 50 and encoder.calls > before
     # What the store keeps of it is what it knows of the clips.
     assert [path.name for path in (tmp_path / "store").iterdir()] == ["digests.sqlite"]
+
+
+def test_the_database_of_digests_is_closed_after_an_evaluation(score, tmp_path):
+    score(Bands())
+    database = tmp_path / "store" / "digests.sqlite"
+    descriptors = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert database.is_file()
+    assert str(database) not in [os.readlink(path) for path in descriptors if path.is_symlink()]
 
 
 def test_the_embeddings_in_between_are_deleted(score, tmp_path, monkeypatch):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    monkeypatch.setattr(model_evaluation.tempfile, "tempdir", str(scratch))
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     seen = []
 
     class Watched(Bands):
@@ -96,13 +107,13 @@ def test_the_embeddings_in_between_are_deleted(score, tmp_path, monkeypatch):
 def test_a_fingerprint_makes_it_reusable(score):
     encoder = Bands()
     encoder.fingerprint = "weights-1"
-    ((first,),) = score(encoder)
+    (first,) = score(encoder)
     before = encoder.calls
-    assert score(encoder) == [[first]] and encoder.calls == before
+    assert score(encoder) == [first] and encoder.calls == before
     encoder.fingerprint = "weights-2"
-    ((second,),) = score(encoder)
+    (second,) = score(encoder)
     assert encoder.calls > before
-    assert second["model"]["fingerprint"] != first["model"]["fingerprint"] is not None
+    assert second.model["fingerprint"] != first.model["fingerprint"] is not None
 
 
 def test_a_plain_function_and_its_defaults(score):
@@ -112,9 +123,9 @@ def test_a_plain_function_and_its_defaults(score):
         lengths.add(batch.shape[1])
         return np.abs(batch).mean(axis=1, keepdims=True)
 
-    ((result,),) = score(loudness)
-    assert result["model"]["name"] == "loudness"
-    assert result["model"]["interface"]["sample_rate"] == 16000
+    (result,) = score(loudness)
+    assert result.model["name"] == "loudness"
+    assert result.model["interface"]["sample_rate"] == 16000
     assert lengths == {3 * 16000, 8000}  # a trial, then the windows of half a second
     assert locate(Bands()).name == "bands" and locate(len).name == "len"
 
@@ -123,17 +134,17 @@ def test_several_are_told_apart_by_name(score, tmp_path):
     one, other = Bands(), Bands(0.0)
     other.name = "silent"
     results = score([one, other, one])
-    assert [model[0]["model"]["name"] for model in results] == ["bands", "silent"]
+    assert [model[0].model["name"] for model in results] == ["bands", "silent"]
     assert len(list((tmp_path / "results" / "smoke").iterdir())) == 2
     other.name = one.name
-    with pytest.raises(EvaluationError, match="two encoders are called 'bands'"):
+    with pytest.raises(EvaluationError, match="Two encoders are called 'bands'"):
         score([one, other])
 
 
 def test_what_is_wrong_with_an_object_is_a_sentence(score, task):
-    with pytest.raises(EvaluationError, match=r"python:<lambda> gave shape \(2,\)"):
+    with pytest.raises(EvaluationError, match=r"python:<lambda> returned shape \(2,\)"):
         score(lambda batch: batch.mean(axis=1))
-    with pytest.raises(EvaluationError, match="other processes cannot call bands"):
+    with pytest.raises(EvaluationError, match="Other processes cannot call bands"):
         embed_only(Bands(), [task])
 
 

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from hares_tf.evaluation import EvaluationError
-from hares_tf.evaluation.encoders.handle import in_words, open_encoder, stated_interface
+from hares_tf.evaluation.encoders.handle import open_encoder, stated_interface
 from hares_tf.evaluation.encoders.interface import Interface, preset_for
 from hares_tf.hub import HubError, load, locate
 
@@ -59,7 +59,7 @@ def _check(module, **flags):
     """Opens, embeds, compares; gives what the adapter chose."""
     encoder, waveform = _open(module, **flags), _waveform()
     np.testing.assert_allclose(encoder.embed(waveform), _expected(waveform), atol=1e-5)
-    assert encoder.interface["embedding_size"] == 2 and "2 features" in in_words(encoder.interface)
+    assert encoder.interface["embedding_size"] == 2 and "2 features" in encoder.description
     return encoder.interface
 
 
@@ -216,16 +216,16 @@ def test_named_function_with_fixed_length_as_perch(tmp_path):
         _open(module, entry_point="infer")
 
 
-def test_normalisations(tmp_path):
+def test_normalizations(tmp_path):
     module, waveform = _module(tmp_path / "m", _pair, _spec(None, None)), 0.1 * _waveform() + 0.3
     standard = (waveform - waveform.mean(1, keepdims=True)) / waveform.std(1, keepdims=True)
-    found = _open(module, normalise="standard").embed(waveform)
+    found = _open(module, normalize="standard").embed(waveform)
     np.testing.assert_allclose(found, _expected(standard), atol=1e-3)
     peak = 0.25 * waveform / np.abs(waveform).max(axis=1, keepdims=True)
-    found = _open(module, normalise="peak_quarter").embed(waveform)
+    found = _open(module, normalize="peak_quarter").embed(waveform)
     np.testing.assert_allclose(found, _expected(peak), atol=1e-5)
     silence = np.zeros((1, SAMPLES), np.float32)
-    assert np.isfinite(_open(module, normalise="standard").embed(silence)).all()
+    assert np.isfinite(_open(module, normalize="standard").embed(silence)).all()
 
 
 @pytest.mark.parametrize(

@@ -78,9 +78,9 @@ def stand_in(monkeypatch):
     return asked
 
 
-def _evaluate(handle, task, folder, runtime=None, **options):
+def _evaluate(handle, task, folder, runtime=Runtime(), **options):
     options = {"output": folder / "results", "store": folder / "store", **options}
-    return evaluate(handle, [task], runtime=runtime, protocol="smoke", **options)[0][0]
+    return evaluate(handle, [task], runtime=runtime, protocol="smoke", **options)[0]
 
 
 RUNTIMES = [Runtime(), Runtime("openvino"), Runtime("openvino", "bfloat16")]
@@ -89,16 +89,16 @@ RUNTIMES = [Runtime(), Runtime("openvino"), Runtime("openvino", "bfloat16")]
 def test_runtimes_and_precisions_are_kept_apart(two_layers, task, tmp_path, stand_in):
     results = [_evaluate(two_layers, task, tmp_path, runtime) for runtime in RUNTIMES]
     assert stand_in == ["float32", "bfloat16"]
-    described = [(r["embeddings"]["runtime"], r["embeddings"]["precision"]) for r in results]
+    described = [(r.embeddings["runtime"], r.embeddings["precision"]) for r in results]
     assert described == [(r.name, r.precision) for r in RUNTIMES]
-    assert all(result["seconds"]["clips_embedded"] == 20 for result in results)
+    assert all(result.seconds["clips_embedded"] == 20 for result in results)
     assert len(list((tmp_path / "results").rglob("tones.json"))) == 3
     spaces = [json.loads(path.read_text()) for path in (tmp_path / "store").rglob("space.json")]
     found = {(s["depends_on"]["runtime"], s["depends_on"]["precision"]) for s in spaces}
     assert found == set(described) and len(spaces) == 3
-    assert "openvino" not in results[0]["model"]["interface"]
-    assert results[1]["model"]["interface"]["openvino"] == "0.0"
-    assert results[2]["model"]["interface"]["deviation_from_tensorflow"] > 0.005
+    assert "openvino" not in results[0].model["interface"]
+    assert results[1].model["interface"]["openvino"] == "0.0"
+    assert results[2].model["interface"]["deviation_from_tensorflow"] > 0.005
     # In a report each has a name and a line of its own.
     flags = [str(tmp_path / "results"), f"--output={tmp_path / 'report.csv'}"]
     assert report_command.main(flags) == 0
@@ -132,7 +132,7 @@ def test_tensorflow_computes_what_openvino_cannot(
     assert json.loads(path.read_text())["embeddings"]["runtime"] == "tensorflow"
     # It is what TensorFlow itself stores and finds.
     plain = _evaluate(two_layers, task, tmp_path)
-    assert plain == json.loads(path.read_text())
+    assert plain.to_json() == json.loads(path.read_text())
 
 
 def test_a_worker_uses_the_runtime_of_its_target(two_layers, tmp_path, stand_in, monkeypatch):
@@ -176,7 +176,7 @@ def test_what_cannot_be_done_is_said(two_layers, task, tmp_path, monkeypatch, ca
         assert "pip install hares-tf[openvino]" in capsys.readouterr().err
     assert command.main([f"--handle={two_layers}", "--runtime_precision=bfloat16"]) == 2
     assert "goes with --runtime=openvino" in capsys.readouterr().err
-    with pytest.raises(EvaluationError, match="unknown runtime"):
+    with pytest.raises(EvaluationError, match="Unknown runtime"):
         Runtime("onnx")
 
 
@@ -186,4 +186,4 @@ def test_a_function_runs_as_it_is(task, tmp_path, stand_in):
 
     encode.sample_rate, encode.fingerprint = RATE, "1"
     result = _evaluate(encode, task, tmp_path, Runtime("openvino"))
-    assert result["embeddings"]["runtime"] == "python" and not stand_in
+    assert result.embeddings["runtime"] == "python" and not stand_in

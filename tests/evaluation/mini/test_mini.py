@@ -19,7 +19,8 @@ from hares_tf.evaluation.mini import speech as speech_trees
 from hares_tf.evaluation.mini.scenes import Bed, compose
 from hares_tf.evaluation.mini.tree import encoded
 from hares_tf.evaluation.protocols import Fast, base
-from hares_tf.evaluation.tasks import HARES, load_task, resolve
+from hares_tf.evaluation.suites import resolve
+from hares_tf.evaluation.tasks import HARES, load_task
 from hares_tf.evaluation.tasks.declaration import Places
 
 TREES = (
@@ -273,9 +274,9 @@ def score(statistics_module, tmp_path_factory):
 
     def score(tasks):
         output = tmp_path_factory.mktemp("results")
-        (results,) = evaluate(statistics_module, tasks, output=output, store=store)
-        assert all(result["complete"] for result in results)
-        return {task.id: result["score"] for task, result in zip(tasks, results, strict=True)}
+        results = evaluate(statistics_module, tasks, output=output, store=store)
+        assert all(result.complete for result in results)
+        return {result.task_id: result.score for result in results}
 
     return score
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from hares_tf.evaluation.tasks import Places, resolve
+from hares_tf.evaluation.suites import resolve
+from hares_tf.evaluation.tasks import Places
 from hares_tf.evaluation.tasks.task_file import read_task_file
 from hares_tf.utils.errors import HaresError
 
@@ -258,8 +259,8 @@ def test_names_are_resolved_with_hints(folder):
         resolve(["mini_nsynth_pich"])
     with pytest.raises(HaresError, match=r"task\.toml"):
         resolve([str(folder / "task")])
-    with pytest.raises(HaresError, match="no task"):
+    with pytest.raises(HaresError, match="No task"):
         resolve([])
     (folder / "other.toml").write_text('id = "task"\n' + TOML)
-    with pytest.raises(HaresError, match="two tasks"):
+    with pytest.raises(HaresError, match="Two tasks"):
         resolve([str(folder / "task.toml"), str(folder / "other.toml")])

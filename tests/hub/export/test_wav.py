@@ -87,9 +87,9 @@ def test_longer_formats_and_unknown_sizes():
 
 
 REFUSED = [
-    (b"", r"entry\] \[3\] \[is no WAV file"),
-    (b"RIFF", r"entry\] \[3\] \[is no WAV file"),
-    (made(10, container="FLAC"), r"entry\] \[3\] \[is no WAV file"),
+    (b"", r"entry\] \[3\] \[is not a WAV file"),
+    (b"RIFF", r"entry\] \[3\] \[is not a WAV file"),
+    (made(10, container="FLAC"), r"entry\] \[3\] \[is not a WAV file"),
     (HEAD, r"entry\] \[3\] \[has no format or no samples"),
     (HEAD + FORMAT, r"entry\] \[3\] \[has no format or no samples"),
     (HEAD + DATA, r"entry\] \[3\] \[has no format or no samples"),

@@ -2,8 +2,8 @@
 
 The missing clips are cut into shards. A worker opens the encoder once, embeds its shards with the
 function that a single process uses, and writes to the store itself: only the reasons why clips
-could not be read come back. Workers are processes of this machine, or those of an Apache Beam
-runner. Whatever a worker is killed in, the next run does what is missing.
+could not be read are returned. Workers are processes of this machine, or those of an Apache Beam
+runner. Workers may be killed at any time; the next run embeds what is missing.
 """
 
 from hares_tf.utils.lazy import attach

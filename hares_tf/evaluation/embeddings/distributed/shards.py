@@ -1,4 +1,4 @@
-"""Shards of the embedding phase, and what a worker does with one."""
+"""Shards of the embedding phase, and the function that embeds one on a worker."""
 
 import os
 import threading
@@ -9,29 +9,30 @@ from pathlib import Path
 from hares_tf.evaluation.embeddings.embedding import Item, embed_items
 from hares_tf.evaluation.embeddings.store import ShardWriter
 from hares_tf.evaluation.embeddings.windows import Plan
-from hares_tf.evaluation.encoders import handle
+from hares_tf.evaluation.encoders.encoder import Encoder
+from hares_tf.evaluation.encoders.handle import open_encoder
 from hares_tf.evaluation.encoders.interface import Interface
 from hares_tf.evaluation.encoders.runtime import Runtime
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.hub import loader
 
-# What a worker's death costs at most, and how often progress is heard of.
+# Bounds the work that a killed worker loses, and the time between reports of progress.
 SHARD_ITEMS = 128
-# One batch of windows of a second: in smaller shards much of what is embedded is filling.
+# One batch of windows of a second; smaller shards would embed mostly padding.
 _FEWEST_ITEMS = 48
-# Shards per worker, so that all end at about the same time.
+# Shards per worker, so that all workers end at about the same time.
 _SHARDS_PER_WORKER = 4
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where embeddings go, and all that they depend on besides the clip.
+    """The destination of embeddings, and everything but the clip that they depend on.
 
-    It stands for an `EmbeddingSpace` that is only written to: opening one reads and checks all that
-    is in it, which a worker has no use for.
+    It replaces an `EmbeddingSpace` that is only written to, because opening one reads and checks
+    all its shards.
 
     Attributes:
-        handle: of the model, as a worker finds it.
+        handle: names the model for workers.
         plan: the windows.
         directory: the space's folder in the store.
         description: see `EmbeddingStore.space`.
@@ -45,11 +46,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Shard:
-    """Some items of one target: what is handed to a worker at once.
+    """Some items of one target, embedded by one worker.
 
     Attributes:
         number: unique in the run.
-        target: where their embeddings go.
+        target: the destination of their embeddings.
         items: each key once.
     """
 
@@ -59,7 +60,7 @@ class Shard:
 
 
 def shard_size(items: int, workers: int) -> int:
-    """Items per shard, so that a known number of workers gets about equal work."""
+    """Returns the number of items per shard that gives all workers about equal work."""
     return max(_FEWEST_ITEMS, min(SHARD_ITEMS, -(-items // (workers * _SHARDS_PER_WORKER))))
 
 
@@ -73,24 +74,27 @@ def cut(jobs: Sequence[tuple[Target, Sequence[Item]]], size: int) -> Iterator[Sh
 
 
 def handle_for_workers(module: loader.LocatedModule) -> str:
-    """The handle by which a process in another folder finds the same module."""
+    """Returns the handle by which a process in another folder finds the same module."""
     local = module.handle.removeprefix("file://")
     if module.kind == "python" or "://" in local:
         return module.handle
     return os.path.abspath(local)
 
 
-# An encoder uses all cores by itself, and a user's function need not be safe for threads: where a
-# runner has several threads in a process, they take turns.
+# Threads of a runner take turns, because an encoder uses all cores by itself, and a user's function
+# may not be thread-safe.
 _turn = threading.Lock()
-_encoders: dict[tuple, handle.Encoder] = {}
+_encoders: dict[tuple, Encoder] = {}
 
 
 def run_shard(shard: Shard) -> dict[str, str]:
-    """Embeds a shard's items into the store; why items could not be read, by key.
+    """Embeds the items of a shard into the store.
+
+    Returns:
+        Why items could not be read, by key.
 
     Raises:
-        EvaluationError, HubError: the encoder fails or is not the one that was asked for; what was
+        EvaluationError, HubError: the encoder fails, or is another one than the target's; what was
             embedded before is kept.
     """
     with _turn:
@@ -102,19 +106,19 @@ def run_shard(shard: Shard) -> dict[str, str]:
             writer.flush()
 
 
-def _encoder(target: Target) -> handle.Encoder:
-    """Opened once per process."""
-    interface = Interface(**target.description["interface"])
-    # No other runtime takes its place here: the numbers are stored under this one's name.
+def _encoder(target: Target) -> Encoder:
+    """Returns the target's encoder, opened once per process."""
+    interface = Interface.from_data(target.description["interface"])
+    # Without fallback, because the embeddings are stored under the name of this runtime.
     runtime = Runtime.of_description(target.description)
     key = (target.handle, target.description["model"], interface, runtime)
     if key not in _encoders:
         module = loader.locate(target.handle)
-        # Numbers of another model under this one's name would be believed for ever.
+        # Embeddings of another model must not be stored under the name of this one.
         if module.content_hash() != target.description["model"]:
             raise EvaluationError(
-                f"a worker finds another model at {target.handle} than the one to evaluate; all "
-                "workers must reach the same module, and it must not change meanwhile"
+                f"A worker finds another model at {target.handle} than the one to evaluate; all "
+                "workers must reach the same module, and it must not change meanwhile."
             )
-        _encoders[key] = handle.open_encoder(module, interface, runtime)
+        _encoders[key] = open_encoder(module, interface, runtime)
     return _encoders[key]

@@ -1,4 +1,4 @@
-"""Who embeds the shards: processes of this machine, or workers of a Beam runner."""
+"""Embeds shards on processes of this machine, or on workers of a Beam runner."""
 
 import os
 import shutil
@@ -16,60 +16,54 @@ from hares_tf.evaluation.embeddings.distributed.shards import (
 )
 from hares_tf.evaluation.embeddings.embedding import Item
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.jobs import local_pool
+from hares_tf.jobs import Runner, local_pool
 from hares_tf.jobs.errors import JobError, WorkersLostError
-from hares_tf.jobs.runner import LOCAL
+from hares_tf.utils.errors import reason
 
-# A pipeline's description holds its elements, and runners limit its size: more shards than this
-# are embedded by several pipelines, one after another.
+# Runners limit the size of a pipeline's description, which holds all its elements: more shards than
+# this are embedded by several pipelines, one after another.
 _SHARDS_PER_PIPELINE = 2000
 
 
 def default_workers() -> int:
-    """One for every four cores, two at least: each holds a whole model."""
+    """Returns one for every four cores, but at least two: each process holds a whole model."""
     return max(2, (os.cpu_count() or 1) // 4)
 
 
 def embed_on_workers(
     work: Sequence[tuple[Target, Sequence[Item]]],
     on_done: Callable[[Shard, dict[str, str]], None],
-    *,
-    runner: str = LOCAL,
-    workers: int | None = None,
-    beam_options: Sequence[str] = (),
+    runner: Runner,
 ) -> None:
     """Embeds items into the store.
 
     Args:
-        work: items to embed, by where they go; not empty.
-        on_done: takes a shard of them and its failures (see `run_shard`) when it is finished.
-        runner: "local", or as Beam names it: "DirectRunner", "FlinkRunner", "DataflowRunner", ...;
-            its workers must reach the store, and the audio, under the paths that they have here.
-        workers: processes of the local pool; the cores are shared out between them.
-        beam_options: further options of the pipeline, each "--key=value".
+        work: items to embed, by target; not empty.
+        on_done: called with each finished shard and its failures (see `run_shard`).
+        runner: the processes or machines; local processes share the cores evenly.
 
     Raises:
         EvaluationError, HubError: see `run_shard`; or workers were lost.
     """
     try:
-        if runner == LOCAL:
-            workers = workers or default_workers()
+        if runner.is_local:
+            workers = runner.workers or default_workers()
             total = sum(len(items) for _, items in work)
             shards = [*cut(work, shard_size(total, workers))]
             workers = min(workers, len(shards))
             threads = max(1, (os.cpu_count() or 1) // workers)
             local_pool.run(run_shard, shards, workers, threads, on_done)
         else:
-            _on_beam([*cut(work, SHARD_ITEMS)], runner, beam_options, on_done)
+            _on_beam([*cut(work, SHARD_ITEMS)], runner, on_done)
     except WorkersLostError as error:
         raise EvaluationError(
-            f"{error}; what was embedded is kept: run the same command again"
+            f"{reason(error, 500)}. What was embedded is kept: run the same command again."
         ) from error
     except JobError as error:
         raise EvaluationError(str(error)) from error
 
 
-def _on_beam(shards: list[Shard], runner: str, options: Sequence[str], on_done: Callable) -> None:
+def _on_beam(shards: list[Shard], runner: Runner, on_done: Callable) -> None:
     from hares_tf.jobs import beam_pipeline
 
     store: Path = shards[0].target.directory.parent
@@ -78,6 +72,6 @@ def _on_beam(shards: list[Shard], runner: str, options: Sequence[str], on_done: 
     starts = range(0, len(shards), _SHARDS_PER_PIPELINE)
     groups = [shards[start : start + _SHARDS_PER_PIPELINE] for start in starts]
     try:
-        beam_pipeline.run(run_shard, groups, folder, runner, options, on_done)
+        beam_pipeline.run(run_shard, groups, folder, runner.name, runner.beam_options, on_done)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
