@@ -96,7 +96,7 @@ def test_round_trip(tmp_path):
         [*written, "deep/er/silent.flac", "stereo.wav"],
         key=lambda name: hashlib.sha256(name.encode()).hexdigest(),
     )
-    assert list(clips) == order, "neighbours are unrelated"
+    assert list(clips) == order, "neighbors are unrelated"
     for name, samples in written.items():
         np.testing.assert_array_equal(clips[name][0], samples)
     assert not clips["deep/er/silent.flac"][0].any()

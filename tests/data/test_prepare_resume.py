@@ -194,10 +194,10 @@ def test_another_plan_is_refused_unless_it_may_overwrite(audio, alone, tmp_path)
     with pytest.raises(DataError, match="recordings or labels have changed"):
         prepare(own, folder, shards=SHARDS)
     assert sidecar.read(folder) == first
-    labelled = prepare(
+    labeled = prepare(
         folder_source(own, "subfolder"), folder, shards=2, runner=Runner(workers=1), overwrite=True
     )
-    assert labelled["label_names"] == ["0", "1", "2"] and sidecar.verify(folder) == labelled
+    assert labeled["label_names"] == ["0", "1", "2"] and sidecar.verify(folder) == labeled
     assert len(list(folder.glob("clips.tfrecord-*"))) == 2, "the old shards are gone"
 
 
@@ -296,8 +296,8 @@ def test_a_folder_of_audio_is_prepared_once(audio, alone, tmp_path, monkeypatch,
     assert prepared(audio, cache=cache, progress="bar") == folder
     assert capsys.readouterr().err == ""
     monkeypatch.undo()
-    labelled = prepared(audio, cache=cache, labels="subfolder")
-    assert labelled != folder and sidecar.read(labelled)["label_counts"] == [8, 8, 8]
+    labeled = prepared(audio, cache=cache, labels="subfolder")
+    assert labeled != folder and sidecar.read(labeled)["label_counts"] == [8, 8, 8]
     (audio / "table.csv").write_text("file,label\n1/1.wav,x\n0/0.wav,y\n")
     listed = sidecar.read(prepared(audio, cache=cache, labels=audio / "table.csv"))
     assert listed["n_clips"] == 2 and listed["label_names"] == ["x", "y"]

@@ -133,7 +133,7 @@ def test_left_overs_and_order_change_with_epoch_and_seed(clips):
             assert (read_once[one] == read_once[other]).mean() < 0.15
 
 
-def test_neighbours_stay_together_as_blocks(clips):
+def test_neighbors_stay_together_as_blocks(clips):
     """What makes reading fast: an epoch is a sequence of whole blocks, each in a random order."""
     numbers = np.concatenate(
         [clips_of_step(clips, step, replica_batch=1, seed=0, block_clips=4) for step in range(62)]

@@ -46,7 +46,7 @@ _URL = "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv"
 DATASET = Dataset(
     name="AudioSet",
     folder="audioset",
-    licence="lists CC BY 4.0; audio belongs to the uploaders of the videos",
+    license="lists CC BY 4.0; audio belongs to the uploaders of the videos",
     citation="Gemmeke et al., Audio Set: An ontology and human-labeled dataset, 2017",
     obtain=f"""\
 1. Fetch the lists named on https://research.google.com/audioset/download.html into audioset/ below
@@ -75,7 +75,7 @@ _START = re.compile(r"_(\d+(?:\.\d+)?)(?=_|$)")
 
 
 class Segment(NamedTuple):
-    """What a list says of a video."""
+    """A row of a list: one segment of a video."""
 
     start: float  # seconds
     tags: tuple[str, ...]
@@ -129,12 +129,12 @@ def _table(places: Places, name: str) -> Path:
 
 
 def _root(table: Path) -> Path:
-    """The folder below which the audio is looked for."""
+    """Returns the folder that the audio is searched in."""
     return table.parent.parent if table.parent.name in ("csv", "metadata") else table.parent
 
 
 def tag_names(path: Path) -> dict[str, str]:
-    """Machine id -> name of every tag, in the published order."""
+    """Returns the name of every tag by machine id, in the published order."""
     names: dict[str, str] = {}
     for number, row in read_table(path, ("index", "mid", "display_name")):
         if row["index"] != str(len(names)):
@@ -148,7 +148,7 @@ def tag_names(path: Path) -> dict[str, str]:
 
 
 def read_segments(path: Path, part: str, names: Mapping[str, str]) -> Iterator[tuple[str, Segment]]:
-    """(id of the video, segment) of every row of a list."""
+    """Yields (id of the video, segment) of every row of a list."""
     # Most rows share their tags with many others: one tuple for all of them.
     known: dict[str, tuple[str, ...]] = {}
     try:
@@ -187,7 +187,7 @@ def _seconds(cell: str, where: str) -> float:
 
 
 def match_sounds(root: Path, segments: Mapping[str, Segment]) -> tuple[dict[str, Sound], int]:
-    """The sound of every segment that is there, and how many fitting names were left over."""
+    """Returns the sounds by segment, and the number of further files with a listed id."""
     found: dict[str, Sound] = {}
     surplus = 0
     for place in (root, *map(Path, audio_files(root, (".zip", ".tar")).values())):
@@ -203,7 +203,7 @@ def match_sounds(root: Path, segments: Mapping[str, Segment]) -> tuple[dict[str,
 
 
 def _video(text: str, segments: Mapping[str, Segment]) -> tuple[str, str]:
-    """The listed id that a file's stem begins with, after a possible `Y`, and what follows it.
+    """Returns the listed id that a file's stem begins with (after an optional `Y`), and the rest.
 
     ("", "") if there is none. Only the lists tell a `Y` that was put before an id from an id that
     begins with one.
@@ -216,7 +216,7 @@ def _video(text: str, segments: Mapping[str, Segment]) -> tuple[str, str]:
 
 
 def _same_start(rest: str, start: float) -> bool:
-    """Whether what follows the id names no start, or the right one in seconds or milliseconds."""
+    """Returns whether the rest of a name is empty or the right start (seconds or milliseconds)."""
     named = _START.match(rest)
     if not named:
         return True
@@ -236,7 +236,7 @@ def _attrition(segments: Mapping[str, Segment], sounds: Mapping[str, Sound]) -> 
 
 
 def _shortfall(clips: tuple[Clip, ...], labels: Labels) -> list[str]:
-    """Why this copy cannot stand for AudioSet, as sentences; empty if it can."""
+    """Returns how this copy falls short of AudioSet, as sentences; empty if it does not."""
     sizes = Counter(clip.part for clip in clips)
     reasons = [
         f"Only {sizes[part]:,} {part} clips are there; a result counts from {least:,}."

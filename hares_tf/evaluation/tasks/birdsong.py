@@ -30,7 +30,7 @@ from hares_tf.recordings.tables import read_table
 DATASET = Dataset(
     name="Birdsong (DCASE 2018 task 3, development sets)",
     folder="birdsong",
-    licence="Creative Commons (warblrb10k and BirdVox-DCASE-20k: CC BY 4.0)",
+    license="Creative Commons (warblrb10k and BirdVox-DCASE-20k: CC BY 4.0)",
     citation="Stowell et al., Automatic acoustic detection of birds through deep learning, 2019",
     obtain="""\
 1. Open https://dcase.community/challenge2018/task-bird-audio-detection, section Download.
@@ -67,7 +67,7 @@ total."""
 
 
 def _read(places: Places) -> Manifest:
-    """The paper's task: all three sets, split by the user's file."""
+    """Reads the paper's task: all three sets, split by the user's file."""
     root, tables = _tables(places)
     listed = {key: label for table in tables.values() for key, label in table.items()}
     splits, shortfall = split_as_paper(places, "birdsong", EXPLANATION, listed, PAPER_CLIPS)
@@ -76,7 +76,7 @@ def _read(places: Places) -> Manifest:
 
 
 def _read_official(places: Places) -> Manifest:
-    """The challenge's scheme: each set is a fold."""
+    """Reads the challenge's scheme, in which each set is a fold."""
     root, tables = _tables(places)
     listed = {key: label for table in tables.values() for key, label in table.items()}
     folds = {key: name for name, table in tables.items() for key in table}
@@ -85,7 +85,7 @@ def _read_official(places: Places) -> Manifest:
 
 
 def _tables(places: Places) -> tuple[Path, dict[str, dict[str, str]]]:
-    """The folder that holds everything, and data set -> {id: label}."""
+    """Returns the folder of all data sets, and the labels by id of each data set."""
     usual = [table for table, _ in SETS.values()]
     found = find(places, DATASET, "", *usual)
     root = found if found.is_dir() else found.parent
@@ -99,7 +99,7 @@ def _tables(places: Places) -> tuple[Path, dict[str, dict[str, str]]]:
 
 
 def _table_path(root: Path, paths: list[Path], name: str, usual: str, token: str) -> Path:
-    """The table of a data set: the one of the usual name, else the only one that names the set."""
+    """Returns a data set's table: that of the usual name, or the only one that names the set."""
     exact = [path for path in paths if path.name == usual]
     near = exact[:1] or [path for path in paths if token in path.name.lower()]
     if len(near) == 1:

@@ -23,7 +23,7 @@ from hares_tf.recordings.tables import read_table
 DATASET = Dataset(
     name="ESC-50",
     folder="esc50",
-    licence="CC BY-NC 3.0",
+    license="CC BY-NC 3.0",
     citation="Piczak, ESC: Dataset for environmental sound classification, 2015",
     obtain="""\
 1. Open https://github.com/karolpiczak/ESC-50 and fetch ESC-50-master.zip (about 600 MB), or clone
@@ -70,13 +70,13 @@ def _read(places: Places) -> Manifest:
 
 
 def _place(places: Places) -> Path:
-    """The folder or archive that holds `audio` and `meta`."""
+    """Returns the folder or archive that holds `audio` and `meta`."""
     found = find(places, DATASET, "ESC-50-master", "ESC-50", "ESC-50-master.zip", TABLE)
     return found.parent.parent if found.name == "esc50.csv" else found
 
 
 def _rows(place: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """(where, row) of the table, from the folder or from inside the archive."""
+    """Yields (place, row) of the table, which is in the folder or in the archive."""
     where, content = str(place / TABLE), None
     if not place.is_dir():
         where, content = _table_in(place)

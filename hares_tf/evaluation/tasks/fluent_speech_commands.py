@@ -44,7 +44,7 @@ _FOLDER = "fluent_speech_commands_dataset"
 DATASET = Dataset(
     name="Fluent Speech Commands",
     folder="fluent_speech_commands",
-    licence="Fluent Speech Commands Public License (academic research)",
+    license="Fluent Speech Commands Public License (academic research)",
     citation="L. Lugosch et al., Speech model pre-training for end-to-end spoken language "
     "understanding, Interspeech 2019",
     obtain=f"""Ask for the data at https://fluent.ai/research/fluent-speech-commands/ (about 1.5 GB;
@@ -81,7 +81,7 @@ def _read(places: Places) -> Manifest:
 
 
 def _rows(table: Path):
-    """(where, path, (action, object, location)) of every row."""
+    """Yields (place, path, (action, object, location)) of every row."""
     for number, row in read_table(table, ("path", *SLOTS)):
         for slot, names in SLOTS.items():
             if row[slot] not in names:

@@ -43,7 +43,7 @@ _EMPTY_FILE = "the published mp3 is an empty file"
 DATASET = Dataset(
     name="MagnaTagATune",
     folder="magnatagatune",
-    licence="CC BY-NC-SA 3.0",
+    license="CC BY-NC-SA 3.0",
     citation="E. Law, K. West, M. Mandel, M. Bay, J. S. Downie, Evaluation of algorithms using "
     "games: the case of music tagging, ISMIR 2009",
     obtain="""Get mp3.zip.001, mp3.zip.002, mp3.zip.003 (3 GB) and annotations_final.csv from
@@ -56,7 +56,7 @@ in place, or what it unpacks to: the folders 0 to f, there or in a folder mp3.""
 
 
 def _read(places: Places) -> Manifest:
-    """All clips of annotations_final.csv, in its order; their ids are its clip_id."""
+    """Reads all clips of annotations_final.csv, in its order; ids are from its column clip_id."""
     table = find(places, DATASET, "annotations_final.csv")
     sounds = _sounds(find(places, DATASET, "mp3", "mp3.zip", "mp3_all.zip", "0"))
     clips, missing, ids, n_excluded = [], [], set(), 0
@@ -82,7 +82,7 @@ def _read(places: Places) -> Manifest:
 
 
 def _sounds(place: Path) -> dict[str, Sound]:
-    """Paths as the table writes them ("folder/name.mp3") -> sounds.
+    """Returns the sounds by path as in the table ("folder/name.mp3").
 
     Args:
         place: an archive, a folder that holds the 16 folders, or the first of these.

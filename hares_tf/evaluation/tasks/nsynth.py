@@ -47,7 +47,7 @@ _EXPECTED = {"train": 289_205, "validation": 12_678, "test": 4_096}
 DATASET = Dataset(
     name="NSynth",
     folder="nsynth",
-    licence="CC BY 4.0",
+    license="CC BY 4.0",
     citation="J. Engel et al., Neural audio synthesis of musical notes with WaveNet autoencoders, "
     "ICML 2017",
     obtain="""Download nsynth-train, nsynth-valid and nsynth-test, each as .jsonwav.tar.gz (22 GB,
@@ -59,7 +59,7 @@ Or give --tfds_dir with nsynth/full prepared by tensorflow-datasets.""",
 
 
 def _read(field: str, places: Places) -> Manifest:
-    """All notes of the three lists, by name within a split; their ids are the notes' names.
+    """Reads all notes of the three lists, by name within a split; ids are the notes' names.
 
     Args:
         field: of examples.json, a key of `_LABELS`.
@@ -86,7 +86,7 @@ def _read(field: str, places: Places) -> Manifest:
 def _notes(
     places: Places, split: str, field: str, known: frozenset[str]
 ) -> Iterator[tuple[str, str, Sound | None]]:
-    """(note, label, its sound or None where it is absent) of a split, in the order of the names."""
+    """Yields (note, label, sound or None if it is absent) of a split, in the order of the names."""
     folder = f"nsynth-{split}"
     archive = f"{folder}.jsonwav.tar"
     place = find(places, DATASET, folder, archive, f"{archive}.gz")
@@ -110,7 +110,7 @@ def _notes(
 
 
 def _values(table: Sound, field: str) -> dict[str, object]:
-    """The value of a field for every note of an examples.json."""
+    """Returns the value of a field for every note of an examples.json."""
 
     def keep(fields: dict):
         # Called for every object as soon as it is parsed: of 289,205 notes (150 MB of JSON), all

@@ -1,4 +1,4 @@
-"""Data sets that tensorflow-datasets has prepared already, read in place.
+"""Reads data sets that tensorflow-datasets has prepared, in place.
 
 Whoever has a `data_dir` of tensorflow-datasets need not fetch and unpack NSynth, VoxForge,
 VoxCeleb or Speech Commands again. Its record files are made to be read from their beginning; an
@@ -81,7 +81,7 @@ def read_prepared(
     feature: str = "label",
     rename: Callable[[str], str] = str,
 ) -> Manifest | None:
-    """The clips of a prepared data set; None where there is none.
+    """Returns the clips of a prepared data set, or None if there is none.
 
     Args:
         places: `tfds_dir` is looked in.
@@ -120,17 +120,17 @@ def read_prepared(
 
 
 def speech_commands(places: Places, labels: Labels) -> Manifest | None:
-    """`read_prepared` for Speech Commands with 12 labels, which keep the builder's names."""
+    """Reads Speech Commands with 12 labels, which keep the builder's names (`read_prepared`)."""
     return read_prepared(places, SPEECH_COMMANDS, labels)
 
 
 def voxforge(places: Places, labels: Labels) -> Manifest | None:
-    """`read_prepared` for VoxForge; labels are the languages "de", "en", "es", "fr", "it", "ru"."""
+    """Reads VoxForge; labels are the languages "de", "en", "es", "fr", "it", "ru"."""
     return read_prepared(places, VOXFORGE, labels)
 
 
 def voxceleb(places: Places, labels: Labels) -> Manifest | None:
-    """`read_prepared` for VoxCeleb1; labels are the speakers "id10001" to "id11251".
+    """Reads VoxCeleb1; labels are the speakers "id10001" to "id11251".
 
     The builder's class n is the speaker id10000 + n; its class 0 is never used.
     """
@@ -138,7 +138,7 @@ def voxceleb(places: Places, labels: Labels) -> Manifest | None:
 
 
 def _prepared_folder(places: Places, name: str) -> Path | None:
-    """The newest version of a prepared data set; None where none is finished."""
+    """Returns the folder of the newest finished version of a data set, or None."""
     if places.tfds_dir is None:
         return None
     root = Path(os.path.abspath(places.tfds_dir))
@@ -157,7 +157,7 @@ def _prepared_folder(places: Places, name: str) -> Path | None:
 
 
 def _index(folder: Path, builder: Builder) -> dict:
-    """The index of a prepared data set: from the cache, or made and put there."""
+    """Returns the index of a prepared data set, from the cache if it is there."""
     with os.scandir(folder) as entries:
         states = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries)
     key = [_INDEX_VERSION, str(folder), builder.labels, builder.id, states]

@@ -63,7 +63,7 @@ _URL = "http://download.tensorflow.org/data"
 _DATASET_V2 = Dataset(
     name="Speech Commands v0.02",
     folder="speech_commands",
-    licence="CC BY 4.0",
+    license="CC BY 4.0",
     citation="P. Warden, Speech Commands: a dataset for limited-vocabulary speech recognition, "
     "arXiv:1804.03209, 2018",
     obtain=f"""Download {_URL}/{_V002}.tar.gz (2.4 GB).
@@ -128,7 +128,7 @@ def _label_of_12(word: str) -> str:
 
 
 def _silence(noises: Mapping[str, Sound], parts: Mapping[str, str]) -> list[Clip]:
-    """Stretches of one second at every half second, as tensorflow-datasets cuts them.
+    """Cuts stretches of one second at every half second, as tensorflow-datasets does.
 
     Starts are `range(0, samples - rate, rate // 2)`, so the stretch that would end with the
     recording is not among them.
@@ -155,7 +155,7 @@ def _silence(noises: Mapping[str, Sound], parts: Mapping[str, str]) -> list[Clip
 
 
 def _test_set(places: Places) -> list[Clip]:
-    """All clips of the separate test set: LABEL/FILE.wav, among them .wav.wav."""
+    """Returns all clips of the separate test set: LABEL/FILE.wav, some of them .wav.wav."""
     place = find(places, _DATASET_V1, _TEST_SET, f"{_TEST_SET}.tar", f"{_TEST_SET}.tar.gz")
     clips = []
     for path, sound in sorted(sounds_in(place).items()):

@@ -52,14 +52,14 @@ class Release:
     noises: Mapping[str, Sound]
 
     def clips(self, label: Callable[[str], str]) -> list[Clip]:
-        """All recordings of words; what no list names is for training."""
+        """Returns all recordings of words; those in no list are for training."""
         return [
             Clip(name, sound, label(name.split("/")[0]), self.listed.get(name, "train"))
             for name, sound in self.recordings.items()
         ]
 
     def missing(self, *parts: str) -> list[str]:
-        """Listed recordings of some splits that are not there."""
+        """Returns the listed recordings of some splits that do not exist."""
         return [
             name
             for name, part in self.listed.items()
@@ -140,7 +140,7 @@ def _read_lists(
 
 
 def _lines(sound: Sound) -> list[tuple[int, str]]:
-    """(number, text) of the lines that are not empty."""
+    """Yields (number, text) of the lines that are not empty."""
     try:
         lines = content(sound).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -149,7 +149,7 @@ def _lines(sound: Sound) -> list[tuple[int, str]]:
 
 
 def content(sound: Sound) -> bytes:
-    """The bytes of a file on disk or in an archive."""
+    """Returns the bytes of a file on disk or in an archive."""
     try:
         return sound.read() if isinstance(sound, MemberSound) else Path(sound.path).read_bytes()
     except (AudioError, OSError) as error:

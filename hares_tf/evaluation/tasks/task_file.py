@@ -1,4 +1,4 @@
-"""Tasks that a user writes: a short TOML beside a CSV manifest.
+"""Users' tasks: a short TOML file beside a CSV manifest.
 
     id = "barks"                     # default: the file's name
     version = 1                      # default 1; raise it when the labels change
@@ -120,7 +120,7 @@ def _read_toml(path: Path) -> dict:
 
 
 def _check_columns(path: Path, columns, kind: str, needs_folds: bool) -> dict:
-    """The columns by what they hold; "label" becomes a list of one or, for slots, several."""
+    """Returns the columns by content; "label" becomes a list of one or, for slots, several."""
     if not isinstance(columns, dict):
         raise EvaluationError(f'{path}: [columns] must map names to texts, such as file = "file".')
     allowed = {"file", "label", "split", "fold"}

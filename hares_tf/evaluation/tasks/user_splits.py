@@ -42,11 +42,11 @@ def stem(name: str) -> str:
 
 
 def read_splits(places: Places, task_id: str, explanation: str) -> dict[str, str]:
-    """The split of every recording, from `data_dir/splits/<task_id>.csv`.
+    """Returns the split of every recording, from `data_dir/splits/<task_id>.csv`.
 
     Args:
-        places: where the user keeps data.
-        task_id: of the task that needs the split.
+        places: the folders in which the user keeps data.
+        task_id: id of the task that needs the split.
         explanation: why a file is needed, where its content comes from, and what to do without
             it; the message of the error when it is absent.
 
@@ -128,7 +128,7 @@ def split_as_paper(
     listed: Mapping[str, str],
     paper_clips: range,
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The user's split of a data set, checked against its tables and the paper.
+    """Returns the user's split of a data set, checked against its tables and the paper.
 
     Args:
         places, task_id, explanation: see `read_splits`.
@@ -171,7 +171,7 @@ def put_together(
     missing: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> Manifest:
-    """A manifest of the listed recordings, in the order of the list.
+    """Returns a manifest of the listed recordings, in the order of the list.
 
     Args:
         labels: the label space.

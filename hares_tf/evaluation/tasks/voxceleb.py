@@ -43,7 +43,7 @@ _PLACES = (
 DATASET = Dataset(
     name="VoxCeleb1",
     folder="voxceleb1",
-    licence="CC BY 4.0; the rights in the videos remain with their owners",
+    license="CC BY 4.0; the rights in the videos remain with their owners",
     citation="A. Nagrani, J. S. Chung, A. Zisserman, VoxCeleb: a large-scale speaker "
     "identification dataset, Interspeech 2017",
     obtain="""Register at https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html and fetch both

@@ -47,7 +47,7 @@ _LIST_SHA256 = "9cc218a5bce16640dc4eeb263aa423ce63ca59fc6587a9487dc397642b76af6c
 DATASET = Dataset(
     name="VoxForge",
     folder="voxforge",
-    licence="GPL",
+    license="GPL",
     citation="K. MacLean, VoxForge, http://www.voxforge.org, 2018",
     obtain=f"""Fetch https://storage.googleapis.com/tfds-data/downloads/voxforge/{_LIST}
 into DATA_DIR/voxforge/ and run there: wget -c -x -i {_LIST}
