@@ -29,7 +29,7 @@ say = functools.partial(print, file=sys.stderr)
 if not 0 < args.seconds <= 3600 or not Path(args.output).parent.is_dir():
     parser.error(f"no folder for {args.output}, or --seconds={args.seconds} not between 0 and 3600")
 try:
-    clips, interface = folder_source(args.audio).clips, Interface(args.sample_rate or None)
+    clips, interface = folder_source(args.audio).recordings, Interface(args.sample_rate or None)
     encoder = open_encoder(args.handle, interface, Runtime(args.runtime), on_fallback=say)
     print(encoder.description)
     for clip in clips:

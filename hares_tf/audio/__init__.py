@@ -1,4 +1,4 @@
-"""Sound in: decode and resample any file, log-mel frontend, standardisation.
+"""Sound in: decode and resample any file, log-mel frontend, standardization.
 
 The names load on first use, so `from hares_tf.audio import load_audio` imports neither Keras nor
 TensorFlow (decoding workers stay small and start fast).

@@ -49,7 +49,8 @@ def load_audio(path_or_bytes, sample_rate: int = 16_000) -> np.ndarray:
     Raises:
         AudioError: the file is missing, unreadable, a directory, empty, not sound, truncated or
             damaged, without samples, with NaN or infinite samples, or with a peak of 32 or more
-            times full scale; the message names it. Also when an argument is unusable.
+            times full scale, or it does not fit into memory; the message names it. Also when an
+            argument is unusable.
     """
     whole = isinstance(sample_rate, int | np.integer) and not isinstance(sample_rate, bool)
     if not whole or not 1 <= sample_rate <= _HIGHEST_RATE:
@@ -66,10 +67,10 @@ def load_audio(path_or_bytes, sample_rate: int = 16_000) -> np.ndarray:
         if container.content is not None:
             stream = _Memory(container.content)
         waveform, file_rate = _decode(stream, name, container.has_length)
-    if file_rate != sample_rate:
-        resampled = soxr.resample(waveform, file_rate, sample_rate, quality="HQ")
-        # A sample or two at a high rate last less than one at a low rate: keep their mean.
-        waveform = resampled if resampled.size else waveform.mean(keepdims=True)
+        if file_rate != sample_rate:
+            resampled = soxr.resample(waveform, file_rate, sample_rate, quality="HQ")
+            # A sample or two at a high rate last less than one at a low rate: keep their mean.
+            waveform = resampled if resampled.size else waveform.mean(keepdims=True)
     return np.clip(waveform, -1.0, 1.0, out=waveform)
 
 
@@ -84,11 +85,24 @@ class _Memory(io.BytesIO):
 
 
 @contextmanager
+def _memory_checked(name: str):
+    """Raises AudioError instead of MemoryError."""
+    try:
+        yield
+    except MemoryError as error:
+        raise AudioError(
+            f"{name} does not fit into memory; cut it into shorter recordings."
+        ) from error
+
+
+@contextmanager
 def _opened(path_or_bytes):
     """Yields (binary stream, size in bytes, name for messages)."""
     if isinstance(path_or_bytes, bytes | bytearray | memoryview):
         content = bytes(path_or_bytes)
-        yield _Memory(content), len(content), f"The sound in memory ({len(content)} bytes)"
+        name = f"The sound in memory ({len(content)} bytes)"
+        with _memory_checked(name):
+            yield _Memory(content), len(content), name
         return
     try:
         path = os.fspath(path_or_bytes)
@@ -113,7 +127,7 @@ def _opened(path_or_bytes):
         raise AudioError(f"{name} may not be read; check its permissions.") from None
     except (OSError, ValueError) as error:
         raise AudioError(f"{name} cannot be opened: {error}.") from error
-    with stream:
+    with stream, _memory_checked(name):
         try:
             yield stream, os.fstat(stream.fileno()).st_size, name
         except OSError as error:

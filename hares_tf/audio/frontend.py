@@ -1,4 +1,4 @@
-"""The log-mel frontend and the standardisation that follows it."""
+"""The log-mel frontend and the standardization that follows it."""
 
 import keras
 import numpy as np

@@ -153,7 +153,7 @@ def _source(values: Any):
         if len(values.audio) > 1:
             raise UsageError("--audioset_segments goes with one --audio=FOLDER, that of the clips.")
         return audioset_source(values.audioset_segments, values.audio[0], values.audioset_classes)
-    from hares_tf.recordings.sources import folder_source, table_source
+    from hares_tf.recordings import Columns, folder_source, table_source
 
     if values.labels in (None, "subfolder"):
         return folder_source(values.audio, values.labels)
@@ -162,9 +162,8 @@ def _source(values: Any):
     return table_source(
         values.audio[0],
         values.labels,
-        file_column=values.file_column,
-        label_column=values.label_column,
-        where=where,
+        Columns(values.file_column, values.label_column),
+        where,
     )
 
 

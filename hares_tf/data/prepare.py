@@ -1,8 +1,8 @@
-"""Recordings -> a folder of prepared clips: whole, or such that the same call completes it.
+"""Prepares recordings as a folder of clips, which an interrupted call leaves resumable.
 
-While work is going on, the folder has a subfolder `unfinished`: `plan.json` says what is being
-done, `lock` is held by who does it, and every finished shard has a part file. The description
-`clips.json` comes last, then `unfinished` goes.
+Until the folder is complete it has a subfolder `.hares-unfinished` with `plan.json` (the plan),
+`lock` (held by the process that writes) and a part file for every finished shard. The description
+`clips.json` is written last, then the subfolder is removed.
 """
 
 import contextlib
@@ -19,11 +19,12 @@ from hares_tf.data.plan import Plan, first_reasons, make_plan
 from hares_tf.data.shard_writer import Settings, ShardJob, full_disk_said, read_part
 from hares_tf.data.workers import write_shards
 from hares_tf.jobs import Runner
-from hares_tf.recordings.sources import Source, folder_source
+from hares_tf.recordings.labeled_folder import folder_source
+from hares_tf.recordings.recording import Source
 from hares_tf.utils.files import atomic_file, locked
 from hares_tf.utils.progress import Progress
 
-# A name that nobody else gives to a folder: what is in it is removed in the end.
+# An unusual name, because the folder is removed in the end.
 UNFINISHED = ".hares-unfinished"
 _PLAN, _LOCK = "plan.json", "lock"
 _TEMPORARY = ".tmp-*"
@@ -45,9 +46,9 @@ def prepare(
     `if __name__ == "__main__":`.
 
     Args:
-        source: what to prepare (see `sources`), or a folder of audio.
-        output: the folder to create. What an earlier call with the same arguments has finished
-            there is not done again.
+        source: the recordings (see `hares_tf.recordings`), or a folder of audio.
+        output: the folder to create. Shards that an earlier call with the same arguments has
+            finished are kept.
         shards: number of shards; default: one for about 1000 recordings.
         settings: how recordings become clips; default: `Settings()`.
         runner: where recordings are decoded; default: one local process per core. The workers of a
@@ -56,7 +57,7 @@ def prepare(
         progress: a mode of `hares_tf.utils.progress.Progress`.
 
     Returns:
-        The description that the folder has as `clips.json`.
+        The content of `clips.json`.
 
     Raises:
         DataError: something that the user can fix; finished shards are kept.
@@ -78,11 +79,17 @@ def carry_out(
     repair: bool = False,
     progress: str = "none",
 ) -> dict:
-    """Does what a plan says, or what is left of it; see `prepare`.
+    """Carries out a plan, or what is left of it; see `prepare`.
 
     Args:
-        wait: if another process writes to the folder, wait for its end instead of raising.
-        repair: make damaged clips anew instead of raising, unless another process just did.
+        plan: which recordings become clips.
+        output: the folder to create.
+        runner: see `prepare`.
+        overwrite: see `prepare`.
+        wait: whether to wait for another process that writes to the folder instead of raising.
+        repair: whether to prepare damaged clips again instead of raising, unless another process
+            just did.
+        progress: a mode of `hares_tf.utils.progress.Progress`.
     """
     runner = runner or Runner()
     runner.check()
@@ -90,102 +97,106 @@ def carry_out(
     output = Path(os.path.realpath(output))
     _refuse_foreign(output)
     unfinished = output / UNFINISHED
-    if not unfinished.exists() and (there := _finished(output, plan, overwrite, repair)):
-        return there
-    teller = Progress(progress)
-    on_wait = partial(_on_wait, output, wait, teller)
+    if not unfinished.exists() and (complete := _finished(output, plan, overwrite, repair)):
+        return complete
+    reporter = Progress(progress)
+    on_wait = partial(_on_wait, output, wait, reporter)
     with full_disk_said(output), locked(unfinished / _LOCK, on_wait):
-        if there := _finished(output, plan, overwrite, repair):
+        if complete := _finished(output, plan, overwrite, repair):
             shutil.rmtree(unfinished, ignore_errors=True)
-            return there
+            return complete
         _begin(output, plan, overwrite)
         jobs = plan.jobs(output, unfinished)
         open_jobs = [job for job in jobs if read_part(job) is None]
         for job in open_jobs:
             job.part.unlink(missing_ok=True)
-        with teller.phase(output.name, "preparing", len(plan.source.clips), "recording") as bar:
-            bar.update(len(plan.source.clips) - sum(len(job.clips) for job in open_jobs))
+        total = len(plan.source.recordings)
+        with reporter.phase(output.name, "preparing", total, "recording") as bar:
+            bar.update(total - sum(len(job.recordings) for job in open_jobs))
 
             def on_done(job: ShardJob, part: dict) -> None:
-                bar.update(len(job.clips))
+                bar.update(len(job.recordings))
 
             write_shards(open_jobs, unfinished, on_done, runner)
         return _finish(output, plan, jobs)
 
 
 def _refuse_foreign(output: Path) -> None:
-    """Keeps away from folders that hold anything else."""
+    """Raises DataError for a folder that holds other files."""
     if not output.exists():
         return
     if not output.is_dir():
-        raise DataError(f"{output} is a file; give the folder to create with --output")
+        raise DataError(f"{output} is a file; give a new folder with --output.")
     ours = (output / UNFINISHED).is_dir() or sidecar.finished(output)
     others = [path.name for path in output.iterdir() if not path.match(_TEMPORARY)]
     if others and not ours:
         raise DataError(
-            f"{output} holds other files, such as {sorted(others)[0]}; choose a new or empty folder"
+            f"{output} holds other files, such as {sorted(others)[0]}; choose a new or empty "
+            "folder."
         )
 
 
 def _finished(output: Path, plan: Plan, overwrite: bool, repair: bool) -> dict | None:
-    """The description of clips that are there as the plan wants them."""
+    """Returns the description of complete clips of the same plan, or None."""
     if overwrite or not sidecar.finished(output):
         return None
-    there = sidecar.read(output)
-    _check_same(output, plan, there["source"])
-    if problem := sidecar.size_problem(output, there):
+    description = sidecar.read(output)
+    _check_same(output, plan, description["source"])
+    if problem := sidecar.size_problem(output, description):
         if repair:
             return None
         raise DataError(
-            f"{output} is damaged: {problem}; prepare it again with --overwrite, or copy it again"
+            f"{output} is damaged: {problem}; prepare it again with --overwrite, or copy it again."
         )
-    return there
+    return description
 
 
-def _check_same(output: Path, plan: Plan, there: dict) -> None:
-    """Refuses to go on with, or to replace, what was prepared otherwise."""
-    if there.get("plan") == plan.hash:
+def _check_same(output: Path, plan: Plan, stored: dict) -> None:
+    """Raises DataError for clips that were prepared with another plan."""
+    if stored.get("plan") == plan.hash:
         return
     asked = json.loads(json.dumps(plan.description))
     differing = [
-        key for key in asked if key not in ("plan", "notes") and asked[key] != there.get(key)
+        key for key in asked if key not in ("plan", "notes") and asked[key] != stored.get(key)
     ]
-    why = "; ".join(f"{key}: there {there.get(key)!r}, asked {asked[key]!r}" for key in differing)
+    why = "; ".join(f"{key}: there {stored.get(key)!r}, asked {asked[key]!r}" for key in differing)
     raise DataError(
         f"{output} holds clips that were prepared otherwise ("
         f"{why or 'recordings or labels have changed since'}); choose another --output, or replace "
-        "them with --overwrite"
+        "them with --overwrite."
     )
 
 
-def _on_wait(output: Path, wait: bool, teller: Progress) -> None:
-    """Another process holds the lock of the folder."""
+def _on_wait(output: Path, wait: bool, reporter: Progress) -> None:
+    """Waits for, or refuses to wait for, another process that holds the lock of the folder."""
     if not wait:
-        raise DataError(f"another process is writing to {output}; wait for its end, or end it")
-    teller.say(f"waiting for another process that prepares {output} ...")
+        raise DataError(
+            f"Another process is writing to {output}; wait until it has finished, or stop it."
+        )
+    reporter.say(f"waiting for another process that prepares {output} ...")
 
 
 def _begin(output: Path, plan: Plan, overwrite: bool) -> None:
-    """Makes the folder one of this plan: goes on with what is there, or starts afresh."""
+    """Prepares the folder for this plan: keeps finished shards of it and clears others."""
     path = output / UNFINISHED / _PLAN
-    path.parent.mkdir(parents=True, exist_ok=True)  # who was waited for may have removed it
+    path.parent.mkdir(parents=True, exist_ok=True)  # another process may have removed it
     try:
-        there = json.loads(path.read_text(encoding="utf-8"))
+        stored = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        there = None
-    if there is not None and not overwrite:
-        _check_same(output, plan, there)
-    if sidecar.finished(output) or there is None or there.get("plan") != plan.hash:
+        stored = None
+    if stored is not None and not overwrite:
+        _check_same(output, plan, stored)
+    if sidecar.finished(output) or stored is None or stored.get("plan") != plan.hash:
         _clear(output)
         with atomic_file(path) as temporary:
             temporary.write_text(json.dumps(plan.description), encoding="utf-8")
     for folder in (output, path.parent):
-        for leftover in folder.glob(_TEMPORARY):  # of a killed run
+        for leftover in folder.glob(_TEMPORARY):  # left by a killed run
             leftover.unlink(missing_ok=True)
 
 
 def _clear(output: Path) -> None:
-    """Removes what was prepared, the description first; the lock stays."""
+    """Removes all prepared files, the description first; the lock stays."""
     (output / sidecar.SIDECAR).unlink(missing_ok=True)
     (output / sidecar.OFFSETS).unlink(missing_ok=True)
     parts = (path for path in (output / UNFINISHED).iterdir() if path.name != _LOCK)
@@ -194,19 +205,23 @@ def _clear(output: Path) -> None:
 
 
 def _finish(output: Path, plan: Plan, jobs: Sequence[ShardJob]) -> dict:
-    parts = [read_part(job) for job in jobs]
-    lost = [job.file.name for job, part in zip(jobs, parts, strict=True) if part is None]
-    if lost:
-        raise DataError(
-            f"{output}: {lost[0]} or its part file has vanished; run the same command again"
-        )
+    parts = []
+    for job in jobs:
+        part = read_part(job)
+        if part is None:
+            raise DataError(
+                f"{output}: {job.file.name} or its part file has vanished; run the same command "
+                "again."
+            )
+        parts.append(part)
     rejected = [*plan.source.rejected, *(pair for part in parts for pair in part["rejected"])]
     if not any(part["clips"] for part in parts):
         _clear(output)
         shutil.rmtree(output / UNFINISHED)
-        with contextlib.suppress(OSError):  # not empty: it holds what is not ours
+        with contextlib.suppress(OSError):  # not empty: it holds other files
             output.rmdir()
-        raise DataError(f"no clip is left. {first_reasons(plan.source, rejected)}")
+        hint = first_reasons(plan.source, rejected)
+        raise DataError(f"No clip is left. {hint}")
     written = sidecar.write(
         output,
         sample_rate=plan.settings.sample_rate,

@@ -1,8 +1,8 @@
 """Batches of random crops from prepared clips.
 
 Plain TensorFlow ops only, so that the pipeline runs where TensorFlow puts it, also on the remote
-hosts of a TPU. Audio stays int16 until it is on the device. Blocks of neighbouring records are read
-in one piece; of each clip only the crops are decoded.
+hosts of a TPU. Audio stays int16 until it is on the device. Blocks of neighboring records are read
+in one piece, and only the crops of each clip are decoded.
 """
 
 import math
@@ -25,30 +25,30 @@ from hares_tf.data.schedule import (
 __all__ = ["Crops", "batches", "clips_of_step", "explain", "steps_per_epoch"]
 
 # Blocks read at the same time. Each takes up to about three times its bytes while it is read (its
-# records, their audio, the crops): some 60 MB together for clips of ten seconds.
+# records, their audio, the crops): about 60 MB together for clips of ten seconds.
 PARALLEL_BLOCKS = 4
-# What is asked of the file system at once; larger buffers were not faster from the page cache.
+# Bytes per read of the file system; larger buffers were not faster from the page cache.
 _BUFFER_BYTES = 2**18
-# Far more epochs than anybody trains, and safe to count in int64.
+# More epochs than any training needs, and safe to count in int64.
 _EPOCHS = 2**31
 _SAMPLE_BYTES = 2
 
 
 @dataclass(frozen=True)
 class Crops:
-    """How views are cut from a clip.
+    """How views are cropped from a clip.
 
-    A view is a run of min(seconds, fraction x the clip) at a uniformly random place, independently
-    of the other views; it has at least one sample. What is missing to `seconds` is filled at its
+    A view is a run of min(seconds, fraction x length of the clip) at a uniformly random place,
+    independent of the other views, and has at least one sample. It is padded to `seconds` at its
     end.
 
     Attributes:
-        views: views of each clip.
+        views: number of views of each clip.
         seconds: length of a view.
         fraction: the largest part of a clip that a view takes; below 1 two views of a short clip
             differ.
-        sample_rate: in Hz; the clips must have it.
-        pad: what fills short views: "zeros", or "repeat" for the view again and again.
+        sample_rate: in hertz; the clips must have it.
+        pad: how short views are padded: with "zeros", or by "repeat", which repeats the view.
     """
 
     views: int = 2
@@ -59,13 +59,15 @@ class Crops:
 
     def __post_init__(self):
         if self.views < 1:
-            raise DataError(f"A clip gives at least one view, not {self.views}")
+            raise DataError(f"The number of views must be at least 1, not {self.views}.")
         if not math.isfinite(self.seconds) or self.samples < 1:
-            raise DataError(f"A view has at least one sample; {self.seconds} seconds have none")
+            raise DataError(
+                f"A view must have at least one sample; {self.seconds} seconds have none."
+            )
         if not 0 < self.fraction <= 1:
-            raise DataError(f"fraction is above 0 and at most 1, not {self.fraction}")
+            raise DataError(f"The fraction must be above 0 and at most 1, not {self.fraction}.")
         if self.pad not in ("zeros", "repeat"):
-            raise DataError(f'pad is "zeros" or "repeat", not {self.pad!r}')
+            raise DataError(f'"pad" must be "zeros" or "repeat", not {self.pad!r}.')
 
     @property
     def samples(self) -> int:
@@ -87,41 +89,42 @@ def batches(
     block_clips: int = BLOCK_CLIPS,
     parallel_blocks: int = PARALLEL_BLOCKS,
 ) -> tf.data.Dataset:
-    """Batches without end, from a given step on.
+    """Returns an endless data set of batches that begins at a given step.
 
-    What step S reads is a pure function of (seed, S) and the sizes below; every clip is read once
-    an epoch, but for the left-overs of less than a step, which are others in each epoch.
+    What step S reads is a pure function of (seed, S) and the sizes below. Every clip is read once
+    an epoch, except for a remainder of less than a step, which differs between epochs.
 
     Args:
-        clips: what is read.
-        crops: how it is cropped.
-        replica_batch: clips in an element.
-        seed: of the order and the crops.
+        clips: the clips to read.
+        crops: how they are cropped.
+        replica_batch: number of clips in an element.
+        seed: seed of the order and of the crops.
         first_step: the step that the first element belongs to.
-        replicas: replicas of this host; each takes one element of every step, in turn.
+        replicas: number of replicas of this host; each takes one element of every step, in turn.
         host: number of this host.
-        hosts: hosts that read together, each its own part of the clips.
+        hosts: number of hosts that read together, each its own part of the clips.
         labels: whether elements have labels.
-        block_clips: clips that are read together; 1 shuffles perfectly, more reads larger pieces.
-        parallel_blocks: blocks that are read at the same time. The pipeline holds about three
-            times their bytes, the crops of one step, and three more batches of crops.
+        block_clips: number of clips that are read together; 1 shuffles perfectly, a larger number
+            reads larger pieces.
+        parallel_blocks: number of blocks that are read at the same time. The pipeline holds about
+            three times their bytes, the crops of one step, and three more batches of crops.
 
     Returns:
-        A data set of {"audio": int16 `[replica_batch, views, samples]`, "clip": int64
-        `[replica_batch]`, the clips' numbers, and with `labels` "labels": float32
-        `[replica_batch, n_labels]` of 0 and 1}.
+        A data set of dictionaries: "audio" is int16 `[replica_batch, views, samples]`, "clip" is
+        int64 `[replica_batch]`, the numbers of the clips, and with `labels` "labels" is float32
+        `[replica_batch, n_labels]` of zeros and ones.
 
     Raises:
-        DataError: another sample rate, labels that are not there, fewer clips than a step takes.
-            Files that change after they were opened surface as `tf.errors.OpError` (`explain`).
+        DataError: the clips have another sample rate, no labels, or fewer clips than a step takes.
+            Files that change after they were opened raise `tf.errors.OpError` (see `explain`).
     """
     if clips.sample_rate != crops.sample_rate:
         raise DataError(
-            f"{clips.folder} has {clips.sample_rate} Hz, {crops.sample_rate} Hz are asked for; "
-            "prepare the clips at that rate"
+            f"{clips.folder} has {clips.sample_rate} Hz, but {crops.sample_rate} Hz are asked for; "
+            "prepare the clips at that rate."
         )
     if labels and not clips.label_names:
-        raise DataError(f"{clips.folder} has no labels; prepare it with a label file")
+        raise DataError(f"{clips.folder} has no labels; prepare it with --labels.")
     schedule = Schedule(
         clips,
         replica_batch=replica_batch,
@@ -147,13 +150,13 @@ def batches(
     dataset = dataset.prefetch(replicas)
     options = tf.data.Options()
     options.deterministic = True
-    options.autotune.enabled = False  # every number above is fixed, and so is the memory
+    options.autotune.enabled = False  # all numbers above are fixed, so that memory is bounded
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
     return dataset.with_options(options)
 
 
 class _BlockReader:
-    """Reads one piece of the schedule: crops (as strings of bytes), labels, numbers of clips."""
+    """Reads one piece of the schedule: crops (as strings of bytes), labels and clip numbers."""
 
     def __init__(self, clips: ClipSet, crops: Crops, schedule: Schedule, labels: bool):
         self._crops = crops
@@ -187,7 +190,7 @@ class _BlockReader:
         return result
 
     def _uniforms(self, epoch: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-        """Where the views lie, in [0, 1): float64 `[clips, views]`."""
+        """Returns the relative starts of the views in [0, 1): float64 `[clips, views]`."""
         bits = random_bits(self._schedule.seed, epoch, CROPS, first, count, self._crops.views)
         # A float64 has 53 bits.
         bits = tf.bitwise.right_shift(bits, tf.constant(64 - 53, tf.uint64))
@@ -195,10 +198,10 @@ class _BlockReader:
 
 
 def _read(path: tf.Tensor, offset: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-    """Neighbouring records from a byte of a file on, string `[count]`, their checksums verified.
+    """Reads neighboring records from a byte offset of a file on, as string `[count]`.
 
-    `tf.data.TFRecordDataset` takes no offset, the op beneath it does; a `FixedLengthRecordDataset`
-    with a header would read all of the file before the block.
+    Checksums are verified. `tf.data.TFRecordDataset` takes no offset, but the op that it calls
+    does; a `FixedLengthRecordDataset` with a header would read the whole file before the block.
     """
     records = tf.data.experimental.from_variant(
         tf.raw_ops.TFRecordDatasetV2(
@@ -209,12 +212,12 @@ def _read(path: tf.Tensor, offset: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         ),
         tf.TensorSpec([], tf.string),
     )
-    # A file that ends early makes no batch, and that an error.
+    # A file that ends early gives no full batch, which raises an error.
     return records.take(count).batch(count, drop_remainder=True).get_single_element()
 
 
 def _cut(audio: tf.Tensor, crops: Crops, uniform: tf.Tensor) -> list[tf.Tensor]:
-    """For each view the crops' bytes, string `[clips]`; `uniform` is float64 `[clips, views]`."""
+    """Returns the crops' bytes of each view, string `[clips]`, at starts `uniform`."""
     length = tf.strings.length(audio) // _SAMPLE_BYTES
     part = tf.cast(tf.cast(length, tf.float64) * crops.fraction, tf.int32)
     run = tf.minimum(tf.minimum(tf.maximum(part, 1), length), crops.samples)
@@ -230,9 +233,9 @@ def _cut(audio: tf.Tensor, crops: Crops, uniform: tf.Tensor) -> list[tf.Tensor]:
 
 
 def _interleave(views: list[tf.Tensor], order: tf.Tensor) -> tf.Tensor:
-    """Brings the views of each clip together, clips in `order`: `[clips, views]`.
+    """Stacks the views of each clip, with clips in `order`: `[clips, views]`.
 
-    One op and one copy; stacking and then gathering would copy twice.
+    This copies once; stacking and then gathering would copy twice.
     """
     place = tf.math.invert_permutation(tf.cast(order, tf.int32)) * len(views)
     stitched = tf.dynamic_stitch([place + view for view in range(len(views))], views)
@@ -250,7 +253,7 @@ def _multi_hot(labels: tf.SparseTensor, rows: tf.Tensor, n_labels: int) -> tf.Te
 
 
 class _Decoder:
-    """Makes samples of a batch of crops and fills the short ones."""
+    """Decodes a batch of crops to samples and pads the short ones."""
 
     def __init__(self, crops: Crops):
         self._crops = crops
@@ -260,14 +263,14 @@ class _Decoder:
         size = self._crops.samples * _SAMPLE_BYTES
         if self._crops.pad == "repeat":
             content = _repeated(content, size)
-        # Fills with zeros, and cuts what was repeated too often.
+        # Pads with zeros, and truncates what was repeated too often.
         audio = tf.io.decode_raw(content, tf.int16, fixed_length=size)
         audio = tf.ensure_shape(audio, [*content.shape, self._crops.samples])
         return {"audio": audio, **{name: batch[name] for name in batch if name != "crops"}}
 
 
 def _repeated(content: tf.Tensor, size: int) -> tf.Tensor:
-    """Strings doubled until none but the empty ones is shorter than `size`."""
+    """Doubles strings until none is shorter than `size`, except for empty ones."""
 
     def short(strings):
         length = tf.strings.length(strings)
@@ -292,9 +295,9 @@ def clips_of_step(
     hosts: int = 1,
     block_clips: int = BLOCK_CLIPS,
 ) -> np.ndarray:
-    """The numbers of the clips that a host's step reads, int64 `[replicas * replica_batch]`.
+    """Returns the numbers of the clips of a host's step, int64 `[replicas * replica_batch]`.
 
-    Nothing is read. The arguments are those of `batches`.
+    No file is read. The arguments are those of `batches`.
     """
     schedule = Schedule(
         clips,
@@ -307,31 +310,31 @@ def clips_of_step(
     )
     epoch, skipped = schedule.position(step)
     pieces = schedule.pieces(tf.constant(epoch, tf.int64), tf.constant(skipped, tf.int64))
-    found: list[np.ndarray] = []
+    numbers: list[np.ndarray] = []
     missing = schedule.step_clips
     for row, begin, end in zip(
         *(pieces[name].numpy() for name in ("row", "begin", "end")), strict=True
     ):
         first, count = schedule.blocks.first[row], schedule.blocks.clips[row]
         order = schedule.records(tf.constant(epoch, tf.int64), first, count).numpy()
-        found.append(first + order[begin:end][:missing])
-        missing -= len(found[-1])
+        numbers.append(first + order[begin:end][:missing])
+        missing -= len(numbers[-1])
         if not missing:
             break
-    return np.concatenate(found)
+    return np.concatenate(numbers)
 
 
 def explain(error: tf.errors.OpError, clips: ClipSet) -> DataError:
-    """What to tell a user when reading fails under way: which shard, and what to do."""
+    """Returns an error for users when reading fails during training: which shard, what to do."""
     try:
         check_files(clips)
     except DataError as changed:
         return changed
     message = (error.message or str(error)).splitlines()[0]
-    # TensorFlow tells the byte of a damaged record, but not the file.
-    found = re.search(r"record at (\d+)", message)
-    if found:
-        byte = int(found[1])
+    # TensorFlow names the byte of a damaged record, but not the file.
+    match = re.search(r"record at (\d+)", message)
+    if match:
+        byte = int(match[1])
         first = 0
         for shard in clips.shards:
             offsets = clips.offsets[first : first + shard.clips]
@@ -342,11 +345,11 @@ def explain(error: tf.errors.OpError, clips: ClipSet) -> DataError:
             if not _readable(clips.path(shard), record):
                 return DataError(
                     f"The shard {clips.path(shard)} is damaged at byte {byte}; copy it again or "
-                    "run hares-prepare again"
+                    "run hares-prepare again."
                 )
     return DataError(
         f"Reading the clips of {clips.folder} failed: {message}; copy the shards again or run "
-        "hares-prepare again"
+        "hares-prepare again."
     )
 
 

@@ -1,8 +1,8 @@
-"""Which clips a training step reads: a pure function of the seed and the step.
+"""The schedule of clips: which ones a training step reads, as a pure function of seed and step.
 
-A block is a run of neighbouring records of one shard, which the reader reads in one piece. Every
-host owns a fixed part of the blocks. In each epoch a host goes through its blocks in a new order,
-and through the records of each block in a new order. Resuming at a step therefore needs no state.
+A block is a run of neighboring records of one shard, which the reader reads in one piece. Every
+host owns a fixed part of the blocks. In each epoch a host reads its blocks in a new order, and the
+records of each block in a new order. Resuming at a step therefore needs no state.
 """
 
 from bisect import bisect_right
@@ -18,19 +18,19 @@ BLOCK_CLIPS = 16
 # Longer runs are cut, so that sets of long recordings do not need more memory: 16 clips of ten
 # seconds are 5 MB.
 MAX_BLOCK_BYTES = 32 * 2**20
-# The independent uses of one seed.
+# Independent random streams of one seed.
 _BLOCKS, _RECORDS, CROPS = range(3)
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """Blocks of clips, a column for each property, all int64 `[n_blocks]`.
+    """Blocks of clips, with one array per property, all int64 `[n_blocks]`.
 
     Attributes:
         shard: index of the shard.
-        offset: where the block begins in it, in bytes.
-        first: the number of its first clip (which names the block, whoever reads it).
-        clips: how many it has.
+        offset: byte offset of the block in the shard.
+        first: number of the first clip, which identifies the block on every host.
+        clips: number of clips.
     """
 
     shard: np.ndarray
@@ -39,14 +39,14 @@ class Blocks:
     clips: np.ndarray
 
     def take(self, rows: np.ndarray) -> "Blocks":
-        """Some of the blocks."""
+        """Returns some of the blocks."""
         return Blocks(self.shard[rows], self.offset[rows], self.first[rows], self.clips[rows])
 
 
 def all_blocks(clips: ClipSet, block_clips: int = BLOCK_CLIPS) -> Blocks:
     """Cuts the shards into blocks of up to `block_clips` clips and MAX_BLOCK_BYTES bytes."""
     if block_clips < 1:
-        raise DataError(f"Blocks have at least one clip, not {block_clips}")
+        raise DataError(f"block_clips must be at least 1, not {block_clips}.")
     rows = []
     first = 0
     for number, shard in enumerate(clips.shards):
@@ -64,12 +64,12 @@ def all_blocks(clips: ClipSet, block_clips: int = BLOCK_CLIPS) -> Blocks:
 
 
 def host_blocks(clips: ClipSet, hosts: int, block_clips: int = BLOCK_CLIPS) -> list[Blocks]:
-    """Deals the blocks to the hosts: disjoint, together all of them.
+    """Distributes all blocks over the hosts.
 
-    Dealt in order of their numbers of clips, so that hosts differ by at most one block's clips.
+    Blocks are dealt in order of their numbers of clips, so that hosts differ by at most one block.
     """
     if hosts < 1:
-        raise DataError(f"There is at least one host, not {hosts}")
+        raise DataError(f"The number of hosts must be at least 1, not {hosts}.")
     blocks = all_blocks(clips, block_clips)
     order = np.argsort(-blocks.clips, kind="stable")
     return [blocks.take(order[host::hosts]) for host in range(hosts)]
@@ -82,13 +82,13 @@ def steps_per_epoch(
     hosts: int = 1,
     block_clips: int = BLOCK_CLIPS,
 ) -> int:
-    """Number of steps until every clip was read once, but for left-overs of less than a step.
+    """Returns the number of full steps in which every clip is read at most once.
 
     Args:
-        clips: what is read.
-        replica_batch: clips of one replica in one step.
-        replicas: replicas of one host.
-        hosts: hosts that read together.
+        clips: the clips to read.
+        replica_batch: number of clips of one replica in one step.
+        replicas: number of replicas of one host.
+        hosts: number of hosts that read together.
         block_clips: as for `batches`.
 
     Raises:
@@ -105,7 +105,7 @@ def steps_per_epoch(
 def _steps(clips: ClipSet, parts: list[Blocks], *, replica_batch: int, replicas: int) -> int:
     for name, value in (("replica_batch", replica_batch), ("replicas", replicas)):
         if value < 1:
-            raise DataError(f"{name} is at least 1, not {value}")
+            raise DataError(f"{name} must be at least 1, not {value}.")
     step_clips = replicas * replica_batch
     smallest = min(int(part.clips.sum()) for part in parts)
     if smallest < step_clips:
@@ -113,7 +113,7 @@ def _steps(clips: ClipSet, parts: list[Blocks], *, replica_batch: int, replicas:
         raise DataError(
             f"One step takes {step_clips} clips on a host ({replicas} replicas x {replica_batch}), "
             f"but {clips.name} has {clips.n_clips} clips{shared}: take a smaller batch or prepare "
-            "more clips"
+            "more clips."
         )
     return smallest // step_clips
 
@@ -121,11 +121,11 @@ def _steps(clips: ClipSet, parts: list[Blocks], *, replica_batch: int, replicas:
 def random_bits(
     seed: int, epoch: tf.Tensor, stream: int, first: tf.Tensor, count: tf.Tensor, width: int = 1
 ) -> tf.Tensor:
-    """Random uint64 `[count, width]` for the things numbered `first ... first + count - 1`.
+    """Returns random uint64 `[count, width]` for items `first ... first + count - 1`.
 
-    Philox makes its numbers from a key and a counter: two of 64 bits at each count. The key stands
-    for seed and epoch, the counter's upper half for the use, its lower half for the thing, so that
-    a thing's numbers do not depend on what is asked together with it.
+    Philox computes two numbers of 64 bits from a key and a counter. The key is derived from seed
+    and epoch; the upper half of the counter is the stream, its lower half the item, so that an
+    item's numbers do not depend on which others are computed in the same call.
     """
     counts = (width + 1) // 2
     key, _ = tf.raw_ops.StatelessRandomGetKeyCounter(
@@ -142,19 +142,20 @@ def random_bits(
 
 
 def random_order(seed: int, epoch: tf.Tensor, stream: int, first, count) -> tf.Tensor:
-    """A uniformly random order of `0 ... count - 1`, int64 `[count]`; arguments as above.
+    """Returns a uniformly random permutation of `0 ... count - 1`, int64 `[count]`.
 
-    Sorted random numbers: the four rounds of `tf.random.experimental.index_shuffle` are visibly
-    uneven for few elements (of 16, some come first three times less often than they should).
+    The arguments are those of `random_bits`, whose numbers are sorted. The four rounds of
+    `tf.random.experimental.index_shuffle` are uneven for few elements: of 16, some come first
+    three times less often than they should.
     """
     bits = random_bits(seed, epoch, stream, first, count)[:, 0]
     return tf.cast(tf.argsort(tf.bitcast(bits, tf.int64), stable=True), tf.int64)
 
 
 class Schedule:
-    """What one host reads, step after step.
+    """The clips that one host reads, step by step.
 
-    Args: as `hares_tf.data.reader.batches`.
+    The arguments are those of `hares_tf.data.reader.batches`.
     """
 
     def __init__(self, clips, *, replica_batch, seed, replicas, host, hosts, block_clips):
@@ -162,19 +163,19 @@ class Schedule:
         self.step_clips = replicas * replica_batch
         parts = host_blocks(clips, hosts, block_clips)
         if not 0 <= host < hosts:
-            raise DataError(f"host is between 0 and {hosts - 1}, not {host}")
+            raise DataError(f"The host must be from 0 to {hosts - 1}, not {host}.")
         self.blocks = parts[host]
         self.steps_per_epoch = _steps(clips, parts, replica_batch=replica_batch, replicas=replicas)
 
     def position(self, step: int) -> tuple[int, int]:
-        """The epoch of a step, and how many clips of that epoch were read before it."""
+        """Returns the epoch of a step and the number of clips that it reads before the step."""
         if step < 0:
-            raise DataError(f"Steps count from 0; there is no step {step}")
+            raise DataError(f"Steps count from 0; there is no step {step}.")
         epoch, step = divmod(step, self.steps_per_epoch)
         return epoch, step * self.step_clips
 
     def pieces(self, epoch: tf.Tensor, skip: tf.Tensor) -> dict[str, tf.Tensor]:
-        """An epoch's blocks in order, without its first `skip` clips and its left-over ones.
+        """Returns an epoch's blocks in order, without its first `skip` clips and its remainder.
 
         Returns:
             epoch, row (of `self.blocks`), begin, end (of the block's permuted records), each
@@ -197,5 +198,5 @@ class Schedule:
         }
 
     def records(self, epoch: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-        """The order of the records of a block that begins with clip `first`, int64 `[count]`."""
+        """Returns the order of the records of the block of clip `first`, int64 `[count]`."""
         return random_order(self.seed, epoch, _RECORDS, first, count)

@@ -1,7 +1,7 @@
-"""One shard: decode its recordings, write them as a TFRecord file, say what was written.
+"""Writes one shard: decodes its recordings into a TFRecord file and describes it in a part file.
 
-The local pool and the Beam pipeline both call `write_shard`, which depends on nothing but its
-argument: a shard is the same, byte by byte, whoever writes it.
+The local pool and the Beam pipeline both call `write_shard`, which depends on its argument alone: a
+shard has the same bytes wherever it is written.
 """
 
 import contextlib
@@ -19,11 +19,9 @@ from hares_tf.audio import AudioError
 from hares_tf.audio.pcm16 import to_int16
 from hares_tf.data.errors import DataError
 from hares_tf.data.sidecar import FRAME_BYTES
-from hares_tf.recordings.sources import ClipSource, readable
+from hares_tf.recordings.recording import Recording, readable
 from hares_tf.utils.files import atomic_file, sha256_file
 from hares_tf.utils.tensorflow import import_tensorflow
-
-KEPT = "Finished shards are kept: run the same command again."
 
 
 @dataclass(frozen=True)
@@ -31,8 +29,9 @@ class Settings:
     """How recordings become clips.
 
     Attributes:
-        sample_rate: of the clips, in Hz.
-        piece_seconds: longer recordings are cut into pieces of at most that length.
+        sample_rate: sample rate of the clips, in hertz.
+        piece_seconds: longer recordings are cut into nearly equal pieces of at most this length,
+            which are called `id@START`, in whole seconds.
         min_seconds: shorter clips are rejected.
     """
 
@@ -43,14 +42,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class ShardJob:
-    """What is handed to a worker at once.
+    """One shard to write; a worker's unit of work.
 
     Attributes:
-        number: of the shard.
-        file: the TFRecord file to write, absolute.
-        part: the file that takes what is to be said of it; absolute.
+        number: number of the shard.
+        file: absolute path of the TFRecord file to write.
+        part: absolute path of the part file, which describes the shard.
         plan: hash of the plan that the shard belongs to.
-        clips: its recordings, in order.
+        recordings: its recordings, in order.
         settings: how they become clips.
     """
 
@@ -58,28 +57,30 @@ class ShardJob:
     file: Path
     part: Path
     plan: str
-    clips: tuple[ClipSource, ...]
+    recordings: tuple[Recording, ...]
     settings: Settings
 
 
 def write_shard(job: ShardJob) -> dict:
-    """Writes a shard and its part file, each of which is whole or absent; gives the part.
+    """Writes a shard and its part file, both atomically, and returns the part.
 
-    Recordings that cannot be decoded, or are too short, are rejected with the reason.
+    Recordings that cannot be decoded or are too short are rejected with the reason.
 
     Raises:
-        DataError: the shard cannot be written, for example since the disk is full.
+        DataError: the shard cannot be written, for example because the disk is full.
     """
     tf = import_tensorflow()
 
-    offsets, rejected, counts = [], [], Counter()
+    offsets: list[int] = []
+    rejected: list[tuple[str, str]] = []
+    counts: Counter[int] = Counter()
     position = samples = 0
     with full_disk_said(job.file.parent), atomic_file(job.file) as path:
         try:
             with tf.io.TFRecordWriter(str(path)) as writer:
-                for clip in job.clips:
+                for clip in job.recordings:
                     for name, audio in _clips(clip, job.settings, rejected):
-                        # Deterministic: features are a map, and its order would be anyone's.
+                        # Features are a map, whose order is otherwise not determined.
                         record = _example(tf, name, audio, clip, job.settings).SerializeToString(
                             deterministic=True
                         )
@@ -91,7 +92,10 @@ def write_shard(job: ShardJob) -> dict:
         except tf.errors.ResourceExhaustedError as error:
             raise OSError(errno.ENOSPC, error.message) from error
         except tf.errors.OpError as error:
-            raise DataError(f"{job.file} cannot be written ({error.message}). {KEPT}") from error
+            raise DataError(
+                f"{job.file} cannot be written ({error.message}). Finished shards are kept: run "
+                "the same command again."
+            ) from error
         with open(path, "rb") as file:
             os.fsync(file.fileno())
         part = {
@@ -111,42 +115,39 @@ def write_shard(job: ShardJob) -> dict:
 
 
 def read_part(job: ShardJob) -> dict | None:
-    """What was said of a shard that is there already; None if it is yet to be written."""
+    """Returns the part of a shard that is complete, or None if it has to be written."""
     try:
         part = json.loads(job.part.read_text(encoding="utf-8"))
         whole = part["plan"] == job.plan and job.file.stat().st_size == part["bytes"]
-    except (FileNotFoundError, ValueError, KeyError):  # absent, or damaged by a failing disk
+    except (FileNotFoundError, ValueError, KeyError):  # absent or damaged
         return None
     return part if whole else None
 
 
 @contextlib.contextmanager
 def full_disk_said(folder: Path) -> Iterator[None]:
-    """Turns a full disk or quota into a sentence."""
+    """Raises DataError instead of the OSError of a full disk or quota."""
     try:
         yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise DataError(
-            f"there is no space left for {folder} ({os.strerror(error.errno)}); make room (an hour "
+            f"There is no space left for {folder} ({os.strerror(error.errno)}); free some (an hour "
             "of clips at 16 kHz takes 115 MB) and run the same command again: finished shards are "
-            "kept"
+            "kept."
         ) from error
 
 
 def _clips(
-    clip: ClipSource, settings: Settings, rejected: list[tuple[str, str]]
+    clip: Recording, settings: Settings, rejected: list[tuple[str, str]]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """(id, int16 samples) of the pieces of a recording; adds to `rejected` what is not usable."""
+    """Yields (id, int16 samples) of a recording's pieces; adds unusable ones to `rejected`."""
     rate = settings.sample_rate
     try:
         waveform = clip.sound.load(rate)
     except AudioError as error:
         rejected.append((clip.id, _reason(clip, error)))
-        return
-    except MemoryError:
-        rejected.append((clip.id, "does not fit into memory; cut it into shorter recordings"))
         return
     for start, stop in _pieces(len(waveform), settings):
         name = clip.id if stop - start == len(waveform) else f"{clip.id}@{start // rate}"
@@ -158,9 +159,9 @@ def _clips(
 
 
 def _pieces(samples: int, settings: Settings) -> list[tuple[int, int]]:
-    """(start, stop) of the clips of a recording, starts in whole seconds.
+    """Returns (start, stop) of the clips of a recording, in samples; starts are whole seconds.
 
-    Nearly equal pieces, so that no recording ends in a scrap.
+    The pieces are nearly equal, so that no recording ends with a very short one.
     """
     rate = settings.sample_rate
     if samples <= settings.piece_seconds * rate:
@@ -171,26 +172,26 @@ def _pieces(samples: int, settings: Settings) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], samples], strict=True))
 
 
-def _example(tf, name: str, audio: np.ndarray, clip: ClipSource, settings: Settings):
-    """The record of one clip, a tf.train.Example."""
+def _example(tf, name: str, audio: np.ndarray, clip: Recording, settings: Settings):
+    """Returns the record of one clip, a tf.train.Example."""
 
-    def of_bytes(value: bytes):
+    def bytes_feature(value: bytes):
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
-    def of_integers(values):
+    def integers_feature(values):
         return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
     features = {
-        "id": of_bytes(name.encode("utf-8")),
-        "audio": of_bytes(audio.tobytes()),
-        "sample_rate": of_integers([settings.sample_rate]),
-        "labels": of_integers(clip.labels),
+        "id": bytes_feature(name.encode("utf-8")),
+        "audio": bytes_feature(audio.tobytes()),
+        "sample_rate": integers_feature([settings.sample_rate]),
+        "labels": integers_feature(clip.labels),
     }
     return tf.train.Example(features=tf.train.Features(feature=features))
 
 
-def _reason(clip: ClipSource, error: AudioError) -> str:
-    """Why a recording is rejected, without where it lies on this machine: its id says that."""
+def _reason(clip: Recording, error: AudioError) -> str:
+    """Returns why a recording is rejected, without its path, because its id names it."""
     text, where = str(error), clip.sound.where
     for beginning in (f"The sound file {where!r} ", f"{where}: ", f"{where} "):
         text = text.removeprefix(beginning)

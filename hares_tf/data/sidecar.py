@@ -1,6 +1,6 @@
-"""The files of a folder of prepared clips, and the check that they are as they were written.
+"""The description of a folder of prepared clips: writing, reading and verifying it.
 
-`clips.json` describes the shards; it is written last, so a folder that has it is finished.
+`clips.json` describes the shards. It is written last, so a folder that has it is complete.
 """
 
 import hashlib
@@ -14,8 +14,10 @@ import numpy as np
 
 from hares_tf import __version__
 from hares_tf.data.errors import DataError
+from hares_tf.utils.errors import reason
 from hares_tf.utils.files import atomic_file, sha256_file
 from hares_tf.utils.progress import Progress
+from hares_tf.utils.tensorflow import import_tensorflow
 
 SIDECAR, OFFSETS = "clips.json", "offsets.npy"
 SHARD_PATTERN = "clips.tfrecord-*-of-*"
@@ -23,39 +25,92 @@ SCHEMA = 1
 ENCODING = "int16 little-endian"
 # Around a record's data: its length (8 bytes) and the length's checksum (4), the data's (4).
 FRAME_BYTES = 16
+_KEYS = (
+    *("name", "sample_rate", "n_clips", "samples", "label_names", "source"),
+    *("content_hash", "shards", "rejected"),
+)
 _SHOWN = 5
 
 
 def shard_name(number: int, count: int) -> str:
-    """The file name of shard `number` of `count`."""
+    """Returns the file name of shard `number` of `count`."""
     return f"clips.tfrecord-{number:05d}-of-{count:05d}"
 
 
 def finished(folder: str | os.PathLike) -> bool:
-    """Whether a folder holds prepared clips, all of them."""
+    """Returns whether a folder holds prepared clips, all of them."""
     return (Path(folder) / SIDECAR).is_file()
 
 
-def read(folder: str | os.PathLike) -> dict:
-    """The description of prepared clips.
+def join(folder: str | os.PathLike, file: str) -> str:
+    """Returns the path of a file in a local folder or in one like "gs://..."."""
+    return f"{folder}/{file}" if _is_remote(folder) else str(Path(folder) / file)
+
+
+def read_bytes(path: str) -> bytes:
+    """Returns the content of a local file, or of one that TensorFlow's file systems read.
 
     Raises:
-        DataError: there is none, or it is not one.
+        OSError: it cannot be read.
     """
-    path = Path(folder) / SIDECAR
+    if not _is_remote(path):
+        return Path(path).read_bytes()
+    tf = import_tensorflow()
     try:
-        sidecar = json.loads(path.read_text(encoding="utf-8"))
-        whole = sidecar["schema"] == SCHEMA and all(
-            key in sidecar for key in ("n_clips", "shards", "label_names", "source", "content_hash")
-        )
-    except FileNotFoundError as error:
+        with tf.io.gfile.GFile(path, "rb") as file:
+            return file.read()
+    except tf.errors.NotFoundError as error:
+        raise FileNotFoundError(error.message) from error
+    except tf.errors.OpError as error:
+        raise OSError(error.message) from error
+
+
+def _is_remote(path: str | os.PathLike) -> bool:
+    return "://" in str(path)
+
+
+def read(folder: str | os.PathLike) -> dict:
+    """Returns the description of a folder of prepared clips.
+
+    Args:
+        folder: a local folder, or one that TensorFlow's file systems read ("gs://...").
+
+    Raises:
+        DataError: there is no description, or it is incomplete or from a newer version.
+    """
+    path = join(folder, SIDECAR)
+    try:
+        sidecar = json.loads(read_bytes(path))
+    except FileNotFoundError:
+        if not _is_remote(folder) and not Path(folder).is_dir():
+            raise DataError(
+                f"There is no folder {folder}; prepare clips with hares-prepare and give its "
+                "output folder."
+            ) from None
         raise DataError(
-            f"{folder} holds no prepared clips (there is no {SIDECAR}); hares-prepare makes them"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} is damaged ({error}); prepare the clips again") from error
-    if not whole:
-        raise DataError(f"{path} is no description of clips of schema {SCHEMA}; prepare them again")
+            f"{folder} holds no prepared clips (no {SIDECAR}): prepare it with hares-prepare, or "
+            "run the same hares-prepare command again to finish it."
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({reason(error)}).") from None
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}); prepare the clips again.") from None
+    if not isinstance(sidecar, dict):
+        raise DataError(f"{path} does not describe clips; prepare them again.")
+    schema = sidecar.get("schema")
+    if not isinstance(schema, int) or schema < 1:
+        raise DataError(f"{path} does not say which schema it follows; prepare the clips again.")
+    if schema > SCHEMA:
+        raise DataError(
+            f"{path} has schema {schema}, but this version reads up to {SCHEMA}; update hares-tf "
+            "or prepare the clips again."
+        )
+    absent = [key for key in _KEYS if key not in sidecar]
+    if absent:
+        raise DataError(
+            f"{path} is not a complete description of clips (it has no {absent[0]!r}); prepare "
+            "them again."
+        )
     return sidecar
 
 
@@ -68,15 +123,15 @@ def write(
     parts: Sequence[dict],
     rejected: Sequence[tuple[str, str]],
 ) -> dict:
-    """Completes a folder whose shards are all there; gives the description.
+    """Writes the description of a folder whose shards are complete, and returns it.
 
     Args:
-        folder: where the shards are.
-        sample_rate: of the clips, in Hz.
-        label_names: what the labels count.
-        source: what was asked for.
-        parts: what `shard_writer.write_shard` said of each shard, in order.
-        rejected: (id, reason) of recordings that were rejected before.
+        folder: the folder of the shards.
+        sample_rate: sample rate of the clips, in hertz.
+        label_names: the names that the labels index.
+        source: description of what was asked for.
+        parts: the parts that `shard_writer.write_shard` returned, in the order of the shards.
+        rejected: (id, reason) of recordings that were rejected before decoding.
     """
     offsets = np.concatenate([np.asarray(part["offsets"], np.int64) for part in parts])
     counts = [0] * len(label_names)
@@ -115,7 +170,7 @@ def write(
 
 
 def content_hash(digests: Sequence[str]) -> str:
-    """SHA-256 over the digests of the shards, in order."""
+    """Returns the SHA-256 over the digests of the shards, in order."""
     return hashlib.sha256("\n".join(digests).encode("ascii")).hexdigest()
 
 
@@ -125,22 +180,22 @@ def _to_disk(file) -> None:
 
 
 def size_problem(folder: Path, sidecar: dict) -> str | None:
-    """What was deleted or cut short, noticed at once; `verify` reads everything."""
+    """Returns the first shard that is missing or has another size, as a phrase, or None."""
     problems = (_size_problem(folder, shard) for shard in sidecar["shards"])
     return next(filter(None, problems), None)
 
 
 def verify(folder: str | os.PathLike, progress: str = "none") -> dict:
-    """Compares a folder of prepared clips with its description; gives the description.
+    """Compares a local folder of prepared clips with its description, and returns that.
 
-    Sizes, SHA-256, and number and place of the records of every shard.
+    Sizes, SHA-256, and number and offsets of the records of every shard are compared.
 
     Args:
         folder: the folder.
         progress: a mode of `hares_tf.utils.progress.Progress`.
 
     Raises:
-        DataError: what is not as it was written.
+        DataError: the shards are not as they were written.
     """
     folder = Path(folder)
     sidecar = read(folder)
@@ -175,7 +230,7 @@ def verify(folder: str | os.PathLike, progress: str = "none") -> dict:
         more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise DataError(
             f"{folder} is not as it was written: {'; '.join(problems[:_SHOWN])}{more}. Copy it "
-            "again, or prepare it again with --overwrite"
+            "again, or prepare it again with --overwrite."
         )
     return sidecar
 
@@ -201,7 +256,7 @@ def _content_problem(folder: Path, shard: dict) -> str | None:
 
 
 def _record_offsets(path: Path) -> list[int]:
-    """Where the records of a whole TFRecord file begin."""
+    """Returns the byte offsets of the records of a complete TFRecord file."""
     offsets, position, size = [], 0, path.stat().st_size
     with open(path, "rb") as file:
         while position < size:

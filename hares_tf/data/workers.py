@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from hares_tf.data.errors import DataError
-from hares_tf.data.shard_writer import KEPT, ShardJob, write_shard
+from hares_tf.data.shard_writer import ShardJob, write_shard
 from hares_tf.jobs import Runner, local_pool
 from hares_tf.jobs.errors import WorkersLostError
 
@@ -51,7 +51,7 @@ def write_shards(
             for job in jobs:
                 on_done(job, write_shard(job))
     except WorkersLostError as error:
-        raise DataError(f"{error} {KEPT}") from error
+        raise DataError(f"{error} Finished shards are kept: run the same command again.") from error
 
 
 def _write_part(job: ShardJob) -> None:
@@ -60,12 +60,13 @@ def _write_part(job: ShardJob) -> None:
 
 
 def _groups(jobs: Sequence[ShardJob]) -> Iterator[list[ShardJob]]:
-    group, recordings = [], 0
+    group: list[ShardJob] = []
+    recordings = 0
     for job in jobs:
-        if group and recordings + len(job.clips) > _RECORDINGS_PER_PIPELINE:
+        if group and recordings + len(job.recordings) > _RECORDINGS_PER_PIPELINE:
             yield group
             group, recordings = [], 0
         group.append(job)
-        recordings += len(job.clips)
+        recordings += len(job.recordings)
     if group:
         yield group

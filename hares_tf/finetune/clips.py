@@ -1,7 +1,7 @@
-"""Decoded recordings: every recording is decoded once, into a file of 16-bit samples.
+"""Decoded recordings: each is decoded once, into a temporary file of 16-bit samples.
 
 The file has no name, so it is deleted when the process ends, however it ends. Training reads crops
-from it in every epoch; the memory in use does not grow with the data.
+from it in every epoch; memory does not grow with the data.
 """
 
 import collections
@@ -15,8 +15,8 @@ import numpy as np
 from hares_tf.audio import AudioError
 from hares_tf.audio.pcm16 import FULL_SCALE, to_int16
 from hares_tf.finetune.errors import FinetuneError
-from hares_tf.finetune.recordings import Recording, Recordings
 from hares_tf.recordings.decoding import decoded_ahead
+from hares_tf.recordings.recording import Recording, Source
 
 # Recordings of a class: one each to train, validate and test.
 _FEWEST = 3
@@ -27,31 +27,42 @@ class Clip:
     """A decoded recording.
 
     Attributes:
-        id: see `Recording`.
-        label: index into the classes.
-        part: one of `recordings.PARTS`, or "" before the split.
+        recording: has one label.
         digest: SHA-256 of the encoded audio; copies have the same.
-        start, samples: its first sample and number of samples in the file.
+        start, samples: its place in the file, in samples.
     """
 
-    id: str
-    label: int
-    part: str
+    recording: Recording
     digest: str
     start: int
     samples: int
 
+    @property
+    def id(self) -> str:
+        """The id of the recording."""
+        return self.recording.id
+
+    @property
+    def label(self) -> int:
+        """The index of its class."""
+        return self.recording.labels[0]
+
+    @property
+    def part(self) -> str:
+        """One of `recordings.PARTS`, or "" before the split."""
+        return self.recording.part
+
     def in_part(self, part: str) -> "Clip":
-        """The same clip in another part."""
-        return replace(self, part=part)
+        """Returns the clip in another part."""
+        return replace(self, recording=replace(self.recording, part=part))
 
 
 class Audio:
-    """The decoded clips.
+    """The samples of decoded clips.
 
     Args:
-        file: int16 samples, mono.
-        samples: how many.
+        file: a file of int16 samples, mono.
+        samples: number of samples in it.
         sample_rate: in hertz.
     """
 
@@ -60,59 +71,50 @@ class Audio:
         self.sample_rate = sample_rate
 
     def cut(self, clip: Clip, start: int, window: int) -> np.ndarray:
-        """Samples float32 `[window]` in [-1, 1] of a clip from `start` on; zeros after its end."""
-        piece = np.zeros(window, np.float32)
+        """Returns the samples of a clip from `start` on: float32 `[window]`, padded with zeros."""
+        part = np.zeros(window, np.float32)
         stop = min(clip.samples, start + window)
-        piece[: stop - start] = self._samples[clip.start + start : clip.start + stop]
-        piece /= FULL_SCALE
-        return piece
+        part[: stop - start] = self._samples[clip.start + start : clip.start + stop]
+        part /= FULL_SCALE
+        return part
 
 
 def decode(
-    recordings: Recordings, sample_rate: int, folder: Path, progress
+    source: Source, sample_rate: int, folder: Path, progress
 ) -> tuple[Audio, list[Clip], list[tuple[str, str]]]:
     """Decodes recordings to mono at one rate.
 
     Args:
-        recordings: the recordings.
+        source: the recordings, each with one label.
         sample_rate: in hertz.
-        folder: where the file is: 2 bytes for each sample, 115 MB for an hour at 16 kHz.
+        folder: on a disk with enough space: 2 bytes a sample, 115 MB an hour at 16 kHz.
         progress: a `hares_tf.utils.progress.Progress`.
 
     Returns:
-        The audio, the clips in the order of the recordings, and (id, reason) of the recordings that
-        are left out: unreadable ones, and copies of one recording under different labels.
+        The audio, the clips in the order of the recordings, and (id, reason) of those left out:
+        unreadable recordings, and copies of one recording under different labels.
 
     Raises:
         FinetuneError: a class with fewer than three readable recordings.
     """
     clips: list[Clip] = []
-    rejected: list[tuple[str, str]] = list(recordings.rejected)
+    rejected: list[tuple[str, str]] = list(source.rejected)
     reasons: dict[int, str] = {}
     position = 0
-    total = len(recordings.recordings)
+    total = len(source.recordings)
     with tempfile.TemporaryFile(dir=folder) as file:
         with progress.phase("recordings", "decode", total, "file") as bar:
-            for recording, digest, samples in _decoded(recordings.recordings, sample_rate):
+            for recording, digest, samples in _decoded(source.recordings, sample_rate):
                 bar.update(1)
                 if isinstance(samples, str):
                     rejected.append((recording.id, samples))
-                    reasons.setdefault(recording.label, samples)
+                    reasons.setdefault(recording.labels[0], samples)
                     continue
                 file.write(samples.tobytes())
-                clips.append(
-                    Clip(
-                        recording.id,
-                        recording.label,
-                        recording.part,
-                        digest,
-                        position,
-                        len(samples),
-                    )
-                )
+                clips.append(Clip(recording, digest, position, len(samples)))
                 position += len(samples)
-        clips, ambiguous = _without_ambiguous(clips, recordings.classes)
-        _check_classes(recordings, clips, reasons, ambiguous)
+        clips, ambiguous = _without_ambiguous(clips)
+        _check_classes(source, clips, reasons, ambiguous)
         file.flush()
         return Audio(file, position, sample_rate), clips, rejected + ambiguous
 
@@ -136,10 +138,8 @@ def _decoded(
         yield recording, digest, samples
 
 
-def _without_ambiguous(
-    clips: list[Clip], classes: Sequence[str]
-) -> tuple[list[Clip], list[tuple[str, str]]]:
-    """Leaves out recordings with copies under another label, since one of the labels is wrong."""
+def _without_ambiguous(clips: list[Clip]) -> tuple[list[Clip], list[tuple[str, str]]]:
+    """Leaves out recordings that have copies under another label, since one label must be wrong."""
     labels: dict[str, dict[int, str]] = collections.defaultdict(dict)
     for clip in clips:
         labels[clip.digest].setdefault(clip.label, clip.id)
@@ -154,27 +154,28 @@ def _without_ambiguous(
 
 
 def _check_classes(
-    recordings: Recordings,
+    source: Source,
     clips: Sequence[Clip],
     reasons: dict[int, str],
     ambiguous: Sequence[tuple[str, str]],
 ) -> None:
-    listed = collections.Counter(recording.label for recording in recordings.recordings)
+    listed = collections.Counter(recording.labels[0] for recording in source.recordings)
     usable = collections.Counter(clip.label for clip in clips)
-    label_of = {recording.id: recording.label for recording in recordings.recordings}
+    label_of = {recording.id: recording.labels[0] for recording in source.recordings}
     for id, reason in ambiguous:
         reasons.setdefault(label_of[id], f"{id} {reason}")
-    for label, name in enumerate(recordings.classes):
+    for label, name in enumerate(source.label_names):
         if usable[label] >= _FEWEST:
             continue
         first = f" ({reasons[label]})" if label in reasons else ""
         if not usable[label]:
             raise FinetuneError(
-                f"None of the {listed[label]} recordings of the class {name!r} can be used{first}."
+                f"None of the {listed[label]} recordings of the class {name!r} can be used{first}; "
+                "add recordings that can be decoded."
             )
         raise FinetuneError(
-            f"The class {name!r} has {usable[label]} usable recording(s) of {listed[label]}{first}."
-            f" At least {_FEWEST} are needed, one each to train, validate and test."
+            f"The class {name!r} has {usable[label]} usable recording(s) of {listed[label]}{first};"
+            f" at least {_FEWEST} are needed, one each to train, validate and test."
         )
 
 
@@ -185,17 +186,19 @@ def window_batches(
     batch: int,
     on_done: Callable[[int], None] = lambda windows: None,
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Cuts clips into tiles, from sample 0, the last one zero-padded.
+    """Yields all tiles of clips in batches; a clip's first tile begins at sample 0, its last one is
+    padded with zeros.
 
     Args:
-        audio, clips: the clips.
-        window: samples of a tile.
-        batch: tiles in a batch.
+        audio: the samples of the clips.
+        clips: the clips to cut.
+        window: number of samples of a tile.
+        batch: number of tiles of a batch.
         on_done: called with the number of tiles after each batch was used.
 
     Yields:
-        Tiles float32 `[batch, window]`, always in the same array, and for the tiles in use the
-        number of their clip, `[filled]`; the other tiles are silent.
+        float32 `[batch, window]`, always the same array, and `[filled]`, the index of the clip of
+        each of the first tiles; the other tiles are zeros.
     """
     tiles = np.zeros((batch, window), np.float32)
     owners: list[int] = []
@@ -214,5 +217,5 @@ def window_batches(
 
 
 def n_tiles(clip: Clip, window: int) -> int:
-    """Number of windows that a clip is scored on."""
+    """Returns the number of windows that a clip is scored on."""
     return -(-clip.samples // window)

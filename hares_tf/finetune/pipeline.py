@@ -18,11 +18,11 @@ from hares_tf.finetune.clips import decode
 from hares_tf.finetune.embedding import WindowEmbedder, targets_of
 from hares_tf.finetune.errors import FinetuneError
 from hares_tf.finetune.head import LINEAR_C, FittedHead, Head, Score, fit_head, score
-from hares_tf.finetune.recordings import PARTS, Recordings
 from hares_tf.finetune.settings import Settings
 from hares_tf.finetune.splits import split
 from hares_tf.hub.export.exporter import check_destination
 from hares_tf.hub.loader import LocatedModule, load, locate
+from hares_tf.recordings.recording import PARTS, Source
 from hares_tf.utils.files import atomic_directory
 from hares_tf.utils.progress import Progress
 
@@ -50,7 +50,7 @@ class Outcome:
 
 def finetune(
     handle: str | os.PathLike,
-    recordings: Recordings,
+    recordings: Source,
     output: str | os.PathLike,
     *,
     settings: Settings | None = None,
@@ -87,7 +87,7 @@ def finetune(
     frozen = run.test_logits(head.best)
     tuned = run.unfreeze(head)
     held_out = reports.HeldOut(
-        run.parts["test"], recordings.classes, frozen, run.test_logits(tuned)
+        run.parts["test"], recordings.label_names, frozen, run.test_logits(tuned)
     )
     name = name or f"{module.name}_finetuned"
     content = run.report(name, held_out)
@@ -169,7 +169,7 @@ class _Run:
         self._audio, clips, self._rejected = decode(recordings, rate, self._scratch, progress)
         if self._rejected:
             progress.say(f"  {len(self._rejected)} recording(s) left out, listed at the end")
-        clips, self._notes = split(clips, recordings.classes, settings.seed)
+        clips, self._notes = split(clips, recordings.label_names, settings.seed)
         for note in self._notes:
             progress.say(f"  note: {note}")
         self.parts = {part: [c for c in clips if c.part == part] for part in PARTS}
@@ -177,7 +177,7 @@ class _Run:
         self._window = window_samples(self._seconds, rate)
         counts = ", ".join(f"{len(clips)} {part}" for part, clips in self.parts.items())
         progress.say(
-            f"{len(recordings.classes)} classes, {counts} clips, windows of {self._seconds:g} s"
+            f"{len(recordings.label_names)} classes, {counts} clips, windows of {self._seconds:g} s"
         )
         self._embedder = WindowEmbedder(
             self._adapter, self._audio, self._seconds, self._scratch, progress
@@ -190,7 +190,7 @@ class _Run:
         )
         with self._progress.phase("head", "fit", len(LINEAR_C), "fit") as bar:
             fitted = fit_head(
-                train, validation, self._recordings.classes, self._scratch, bar.update
+                train, validation, self._recordings.label_names, self._scratch, bar.update
             )
         self._head_choice, self._first = fitted.choice, fitted.score
         self._progress.say(
@@ -246,7 +246,7 @@ class _Run:
             "source": {"name": self._module.name, "content_hash": self._source_hash},
             "results": held_out.results(),
             "confusion": held_out.confusion().tolist(),
-            "classes": list(self._recordings.classes),
+            "classes": list(self._recordings.label_names),
             "data": self._data(),
             "window_seconds": self._seconds,
             "settings": self._settings.as_data(),
@@ -283,12 +283,12 @@ class _Run:
             name=name,
             sample_rate=self._adapter.sample_rate,
             embedding_size=encoder.size,
-            classes=self._recordings.classes,
+            classes=self._recordings.label_names,
             parameters=sum(int(np.prod(v.shape)) for v in encoder.hub.trainable_variables),
             weights=weights,
             signatures=export.wrapped_signatures(encoder),
         )
-        export.save(encoder, head.dense(), self._recordings.classes, card, directory)
+        export.save(encoder, head.dense(), self._recordings.label_names, card, directory)
 
     def _window_seconds(self) -> float:
         if self._settings.window_seconds is not None:
@@ -305,7 +305,7 @@ class _Run:
     def _data(self) -> dict:
         """The recordings: counts, and a hash that changes with any clip, label or part."""
         clips = sorted((c for part in self.parts.values() for c in part), key=lambda c: c.id)
-        classes = self._recordings.classes
+        classes = self._recordings.label_names
         content = hashlib.sha256()
         for clip in clips:
             line = "\0".join((clip.id, clip.digest, classes[clip.label], clip.part))

@@ -1,25 +1,25 @@
-"""Decoding ahead: in threads, in order, a bounded way in front of what takes the sounds."""
+"""Decoding ahead: threads decode the next sounds while the current one is used."""
 
 import collections
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-# Decoded bytes that may wait; a longer recording is decoded alone.
+# The most decoded bytes that wait to be used; a longer recording is decoded alone.
 _AHEAD_BYTES = 256 * 2**20
 _ITEMS_PER_WORKER = 32
 
 
 def decoded_ahead(items: Iterable, decode: Callable, size_of: Callable) -> Iterator[tuple]:
-    """`(item, decode(item))` of every item, in order.
+    """Yields `(item, decode(item))` of every item, in order.
 
-    Threads do, because libsndfile and soxr release Python's lock. Memory is bounded by the number
-    of items and by their decoded size, as far as `size_of` can tell it.
+    Threads decode, because libsndfile and soxr release Python's global lock. Memory is bounded by
+    the number of items and by their decoded size, as far as `size_of` knows it.
 
     Args:
-        items: what to decode.
-        decode: takes an item, in a thread; what it raises is raised here.
-        size_of: bytes that decoding an item gives.
+        items: the items to decode.
+        decode: called with an item in a thread; its exceptions are raised here.
+        size_of: returns the number of bytes of an item when decoded.
     """
     workers = os.cpu_count() or 1
     ahead: collections.deque[tuple[object, int, Future]] = collections.deque()

@@ -1,14 +1,14 @@
-"""Sounds: where the audio of a clip lies, and how to get it.
+"""Sounds: references to the audio of a recording, which load and hash it.
 
-A clip's audio is a file, a member of an archive that is read in place, or a stretch of either.
-Every kind has
+The audio is a file, a member of an archive that is read in place, an example of a tfds record
+file, or a stretch of one of them. Every kind has
 
 * `where`: a text that names it, for messages and for the cache of digests;
-* `container`: the file on disk whose size and times tell whether the audio may have changed;
-* `content_digest()`: the hash of what is heard, whatever the place it lies in;
+* `container`: the file on disk whose size and times show whether the audio may have changed;
+* `content_digest()`: a hash of the audio that does not depend on its place;
 * `load(sample_rate)`: the waveform.
 
-Objects are small: a task holds hundreds of thousands of them.
+Objects are small, because a task holds hundreds of thousands of them.
 """
 
 import hashlib
@@ -22,28 +22,28 @@ from hares_tf.utils.files import sha256_file
 
 
 class Sound(Protocol):
-    """What every kind of sound offers."""
+    """The interface of every kind of sound."""
 
     @property
     def where(self) -> str:
-        """Names the sound uniquely, for people and for caches."""
+        """A unique name of the sound, for messages and caches."""
 
     @property
     def container(self) -> str:
-        """Path of the file that the audio lies in."""
+        """The path of the file that holds the audio."""
 
     def content_digest(self) -> str:
-        """SHA-256 of the encoded audio (for a stretch: of the whole file's and its bounds)."""
+        """Returns the SHA-256 of the encoded audio; a stretch hashes the whole and its bounds."""
 
     def load(self, sample_rate: int) -> np.ndarray:
-        """Waveform `[samples]`, float32 in [-1, 1], mono; raises AudioError."""
+        """Returns the waveform `[samples]`, float32 in [-1, 1], mono; raises AudioError."""
 
     def decoded_bytes(self, sample_rate: int) -> int:
-        """Roughly what decoding holds in memory, without decoding; 0 where that is unknown."""
+        """Returns about how many bytes decoding needs, without decoding; 0 if unknown."""
 
 
 def digest_of_unreadable(sound: Sound, error: Exception) -> str:
-    """A name for what cannot be read: loading it will fail and be counted, not end the run."""
+    """Returns a digest for unreadable audio, so that loading it later fails and is counted."""
     return hashlib.sha256(f"unreadable {sound.where} {error}".encode()).hexdigest()
 
 
@@ -52,7 +52,7 @@ class FileSound:
     """An audio file.
 
     Attributes:
-        path: absolute, as text.
+        path: absolute path.
     """
 
     path: str
@@ -80,18 +80,18 @@ class FileSound:
         try:
             info = soundfile.info(self.path)
         except (soundfile.SoundFileError, OSError, TypeError, ValueError):
-            # By a path, soundfile believes the ending: TypeError for .raw. `load` has the word.
+            # soundfile trusts the ending of a path: TypeError for .raw. `load` decides.
             return 0
         return 4 * round(info.frames * (info.channels + sample_rate / max(1, info.samplerate)))
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Part of another sound, in seconds; for example the silence cut from a long noise recording.
+    """A part of another sound, for example silence cut from a long recording of noise.
 
     Attributes:
-        sound: the whole.
-        start, stop: seconds.
+        sound: the whole sound.
+        start, stop: bounds of the part in seconds.
     """
 
     sound: Sound

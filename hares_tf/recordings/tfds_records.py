@@ -1,9 +1,9 @@
 """Single examples of tensorflow-datasets' record files, read at random.
 
 A record is a protocol buffer of type tf.train.Example: a map from the name of a feature ("label",
-"instrument/family") to a list of bytes, floats or integers. Only as much of the format is read
-here as it takes to find where the values lie, which the library's own parsers do not tell: an
-index of a TFRecord file is made without reading the samples, and a clip is a range of bytes.
+"instrument/family") to a list of bytes, floats or integers. This module parses only as much of the
+format as it takes to find the positions of the values, which the library's own parsers do not
+return. A TFRecord file is indexed without reading the samples, and a clip is a range of bytes.
 """
 
 import hashlib
@@ -19,8 +19,9 @@ import numpy as np
 from hares_tf.audio import AudioError
 from hares_tf.audio.pcm16 import FULL_SCALE
 from hares_tf.recordings.errors import RecordingsError
+from hares_tf.recordings.sound import digest_of_unreadable
 
-# The fields of tf.train.Feature: what kind of values it holds.
+# The fields of tf.train.Feature, one per kind of values.
 BYTES, FLOATS, INTEGERS = 1, 2, 3
 AGAIN = "the file may be damaged: prepare the data set again"
 # As in hares_tf.audio: a float peak of 32 means integers that were stored as floats.
@@ -33,11 +34,11 @@ class TfdsSound:
     """The samples of an example in a record file.
 
     Attributes:
-        path: the record file, absolute, as text.
+        path: absolute path of the record file.
         record: the record's number in an ArrayRecord file; -1 in a TFRecord file.
-        offset, size: where the encoded samples lie: in the record, or in the TFRecord file.
+        offset, size: position of the encoded samples in the record, or in the TFRecord file.
         integers: whether the samples are integers (variable-length, full scale 32768) or float32.
-        rate: their sample rate in Hz.
+        rate: their sample rate in hertz.
     """
 
     path: str
@@ -56,16 +57,20 @@ class TfdsSound:
         return self.path
 
     def content_digest(self) -> str:
-        """SHA-256 of the samples as stored: equal recordings have equal ones, whatever they show
-        otherwise (id, label)."""
+        """Returns the SHA-256 of the stored samples, which does not depend on id and label."""
         try:
             text = f"{self.rate} {'int' if self.integers else 'float'}\n"
             return hashlib.sha256(text.encode() + self._read()).hexdigest()
         except AudioError as error:
-            # Loading it will fail and be counted; until then it needs a name.
-            return hashlib.sha256(f"unreadable {self.where} {error}".encode()).hexdigest()
+            return digest_of_unreadable(self, error)
 
     def load(self, sample_rate: int) -> np.ndarray:
+        try:
+            return self._resampled(sample_rate)
+        except MemoryError as error:
+            raise AudioError(f"{self.where} does not fit into memory.") from error
+
+    def _resampled(self, sample_rate: int) -> np.ndarray:
         waveform = self._waveform()
         if self.rate != sample_rate:
             import soxr
@@ -113,8 +118,11 @@ class TfdsSound:
 
 
 def integers(content: bytes) -> np.ndarray:
-    """Variable-length integers of protocol buffers: 7 bits a byte, the lowest first, the top bit
-    set in all bytes but a number's last; negative ones are two's complement of 64 bits."""
+    """Decodes variable-length integers of protocol buffers, as int64 `[values]`.
+
+    Each byte holds 7 bits, the lowest first; the top bit is set in all bytes of a number but the
+    last. Negative numbers are the two's complement of 64 bits.
+    """
     data = np.frombuffer(content, np.uint8)
     ends = np.flatnonzero(data < 0x80)
     starts = np.concatenate([np.zeros(min(1, ends.size), np.int64), ends[:-1] + 1])
@@ -128,31 +136,33 @@ def integers(content: bytes) -> np.ndarray:
 
 
 def _array_records(path: str):
-    """A reader of an ArrayRecord file as it is now; safe for threads."""
+    """Returns a thread-safe reader of an ArrayRecord file in its present state."""
     state = os.stat(path)
     return _opened(path, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=4)
 def _opened(path: str, mtime: int, size: int):
-    """Kept open, since opening reads where all records lie. Clips are read in order: few do."""
+    """Opens a reader; the last few are kept, because opening reads the index of the file."""
     try:
         from array_record.python import array_record_module
     except ImportError as error:
         raise RecordingsError(
             f"{path} needs the package array_record ({error}): pip install array_record, or "
-            "prepare the data set as tfrecord"
+            "prepare the data set as tfrecord."
         ) from error
     return array_record_module.ArrayRecordReader(path, _RANDOM_ACCESS)
 
 
 def records(path: Path) -> Iterator[tuple[int, bytes | mmap.mmap, int, int]]:
-    """(record number or -1, bytes, start, stop) of every record; in an ArrayRecord file the bytes
-    are the record's, in a TFRecord file all of the file's.
+    """Yields (record number or -1, bytes, start, stop) of every record.
+
+    In an ArrayRecord file the bytes are those of the record, in a TFRecord file those of the whole
+    file.
 
     Raises:
-        RecordingsError: a format that cannot be read at random.
-        OSError, RuntimeError, ValueError: a damaged file.
+        RecordingsError: the format has no random access.
+        OSError, RuntimeError, ValueError: the file is damaged.
     """
     if ".array_record" in path.name:
         reader = _array_records(str(path))
@@ -172,21 +182,25 @@ def records(path: Path) -> Iterator[tuple[int, bytes | mmap.mmap, int, int]]:
     else:
         raise RecordingsError(
             f"{path.name} cannot be read at random, only .tfrecord and .array_record files can: "
-            "prepare the data set in one of these formats"
+            "prepare the data set in one of these formats."
         )
 
 
 def features(
     data: bytes | mmap.mmap, start: int, stop: int, wanted: set[str]
 ) -> dict[str, tuple[int, int, int]]:
-    """name -> (kind, start, stop) of the values of the wanted features of a tf.train.Example.
+    """Returns (kind, start, stop) of the values of features of a tf.train.Example, by name.
 
-    Numbers are stored in one piece; of bytes, there is one value.
+    Args:
+        data: the bytes that hold the example.
+        start, stop: its position in them.
+        wanted: names of the features. Numbers must be stored in one piece; bytes must have one
+            value.
 
     Raises:
-        ValueError: the bytes are none.
+        ValueError: the bytes are not such an example.
     """
-    found = {}
+    positions = {}
     for _, *whole in _fields(data, start, stop):
         for _, *entry in _fields(data, *whole):
             parts = {number: bounds for number, *bounds in _fields(data, *entry)}
@@ -194,28 +208,32 @@ def features(
             if name not in wanted:
                 continue
             for kind, *values in _fields(data, *parts.get(2, (0, 0))):
-                # A list without values is written as nothing.
+                # An empty list is not written.
                 bounds = [bounds for _, *bounds in _fields(data, *values)] or [[stop, stop]]
                 if len(bounds) > 1:
                     raise ValueError(f"its {name} is not one value, or not stored in one piece")
-                found[name] = (kind, *bounds[0])
-    return found
+                ((first, end),) = bounds
+                positions[name] = (kind, first, end)
+    return positions
 
 
 def _fields(data: bytes | mmap.mmap, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """(field number, start, stop) of a message whose fields all state their length, as all of
-    tf.train.Example do when numbers are packed, which is how they are written."""
+    """Yields (field number, start, stop) of the fields of a message.
+
+    All fields must state their length, as those of tf.train.Example do when numbers are packed,
+    which is how they are written.
+    """
     while start < stop:
         key, start = varint(data, start)
         size, start = varint(data, start)
         if key & 7 != 2 or start + size > stop:
-            raise ValueError("a record is no example of tensorflow-datasets")
+            raise ValueError("a record is not an example of tensorflow-datasets")
         yield key >> 3, start, start + size
         start += size
 
 
 def varint(data: bytes | mmap.mmap, position: int) -> tuple[int, int]:
-    """A variable-length integer, and where it ends."""
+    """Returns a variable-length integer and the position behind it."""
     value, shift = 0, 0
     while True:
         byte = data[position]

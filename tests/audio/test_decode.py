@@ -419,3 +419,16 @@ def test_decoding_imports_neither_keras_nor_tensorflow():
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+
+
+@pytest.mark.parametrize("given", ["a path", "bytes"])
+def test_a_sound_that_does_not_fit_into_memory(tmp_path, monkeypatch, given):
+    soundfile.write(tmp_path / "long.wav", np.zeros(800, np.float32), 8_000)
+
+    def fail(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr("soxr.resample", fail)
+    sound = tmp_path / "long.wav"
+    with pytest.raises(AudioError, match="does not fit into memory; cut it into shorter"):
+        load_audio(sound if given == "a path" else sound.read_bytes(), 16_000)

@@ -18,7 +18,7 @@ from hares_tf.data.prepare import prepare
 from hares_tf.data.published_sources import task_source
 from hares_tf.data.shard_writer import Settings, _pieces
 from hares_tf.jobs import Runner
-from hares_tf.recordings.sources import folder_source, table_source
+from hares_tf.recordings import Columns, folder_source, table_source
 from hares_tf.utils.errors import HaresError
 
 RATE = 16_000
@@ -96,7 +96,7 @@ def test_round_trip(tmp_path):
         [*written, "deep/er/silent.flac", "stereo.wav"],
         key=lambda name: hashlib.sha256(name.encode()).hexdigest(),
     )
-    assert list(clips) == order, "neighbours are unrelated"
+    assert list(clips) == order, "neighbors are unrelated"
     for name, samples in written.items():
         np.testing.assert_array_equal(clips[name][0], samples)
     assert not clips["deep/er/silent.flac"][0].any()
@@ -236,13 +236,11 @@ def test_labels_from_a_table(listed):
     assert described["label_names"] == ["a", "b"], "those of clips that are there"
     assert reasons(described) == {"gone.wav": "absent"}
     assert described["source"]["where"] == [["split", ["train"]], ["fold", ["1", "2"]]]
-    unlabelled = table_source(
-        listed / "audio", listed / "table.csv", file_column="name", label_column=""
-    )
-    assert unlabelled.label_names == () and [clip.id for clip in unlabelled.clips] == [
+    unlabeled = table_source(listed / "audio", listed / "table.csv", Columns("name", ""))
+    assert unlabeled.label_names == () and [clip.id for clip in unlabeled.recordings] == [
         "1.wav", "sub/3.wav", "2.wav"
     ]  # fmt: skip
-    assert dict(unlabelled.rejected) == {"gone.wav": "absent", "2-test.wav": "absent"}
+    assert dict(unlabeled.rejected) == {"gone.wav": "absent", "2-test.wav": "absent"}
 
 
 @pytest.mark.parametrize(
@@ -253,7 +251,7 @@ def test_labels_from_a_table(listed):
         (("/etc/hostname", "a"), "leads out of the folder"),
         ((".", "a"), "leads out of the folder"),
         (("", "a"), "line 2: no file is named"),
-        (("a\0.wav", "a"), "no path|not a UTF-8 table"),
+        (("a\0.wav", "a"), "not a path|not a table in UTF-8"),
     ],
 )
 def test_listed_paths_stay_in_the_folder(listed, row, message):
@@ -264,13 +262,13 @@ def test_listed_paths_stay_in_the_folder(listed, row, message):
 
 def test_tables_that_cannot_be_meant(listed):
     audio, table = listed / "audio", listed / "table.csv"
-    columns = {"file_column": "name", "label_column": "what"}
+    columns = Columns("name", "what")
     with pytest.raises(HaresError, match="no column 'file'; its columns are: name, what"):
         table_source(audio, table)
     with pytest.raises(HaresError, match=r"no row has 'training' in .*'split'.*test, train"):
-        table_source(audio, table, where=[("split", ("training",))], **columns)
-    with pytest.raises(HaresError, match="no row fulfils all conditions"):
-        table_source(audio, table, where=[("split", ("test",)), ("fold", ("2",))], **columns)
+        table_source(audio, table, columns, [("split", ("training",))])
+    with pytest.raises(HaresError, match="no row fulfills all conditions"):
+        table_source(audio, table, columns, [("split", ("test",)), ("fold", ("2",))])
     write_table(listed / "twice.csv", [("file", "label"), ("1.wav", "a"), ("./1.wav", "b")])
     with pytest.raises(HaresError, match=r"line 3: 1\.wav is listed already in line 2"):
         table_source(audio, listed / "twice.csv")
@@ -319,11 +317,11 @@ def test_a_task_gives_its_train_clips_alone(tmp_path):
         wav(tmp_path / f"{index}.wav")
         rows.append((f"{index}.wav", "ab"[index % 2], "on" if index < 2 else "off", part))
     write_table(tmp_path / "list.csv", rows)
-    clips = {c.id: c.labels for c in task_source(_task(tmp_path)).clips}
+    clips = {c.id: c.labels for c in task_source(_task(tmp_path)).recordings}
     assert clips == {"0.wav": (0,), "1.wav": (1,), "2.wav": (0,), "3.wav": (1,)}
     slots = task_source(_task(tmp_path, "slots", label='["label", "action"]'))
     assert slots.label_names == ("label=a", "label=b", "action=off", "action=on")
-    assert [clip.labels for clip in slots.clips] == [(0, 3), (1, 3), (0, 2), (1, 2)]
+    assert [clip.labels for clip in slots.recordings] == [(0, 3), (1, 3), (0, 2), (1, 2)]
     with pytest.raises(HaresError, match="no folds"):
         task_source(_task(tmp_path), folds=["1"])
     assert run(f"--tasks={_task(tmp_path)}", f"--output={tmp_path / 'clips'}") == 0
@@ -338,7 +336,7 @@ def test_a_task_with_folds_keeps_one_for_testing(tmp_path):
         rows.append((f"{index}.wav", "ab"[index % 2], index // 2 + 1))
     write_table(tmp_path / "list.csv", rows)
     task = _task(tmp_path, head="svm", part="fold")
-    assert [c.id for c in task_source(task, folds=["3", "1"]).clips] == [
+    assert [c.id for c in task_source(task, folds=["3", "1"]).recordings] == [
         "0.wav", "1.wav", "4.wav", "5.wav"
     ]  # fmt: skip
     for folds, message in (
@@ -400,7 +398,7 @@ def test_everything_rejected_is_an_error_that_says_why(tmp_path, capsys):
     assert run(*arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.count("\n") == 1
-    for words in ("no clip is left", "All 4 recordings", "a.wav: is not a sound", "and so on"):
+    for words in ("No clip is left", "All 4 recordings", "a.wav: is not a sound", "and so on"):
         assert words in captured.err
     assert not (tmp_path / "clips").exists(), "nothing stands in the way of another try"
     write_table(tmp_path / "t.csv", [("file", "label"), ("gone.wav", "a")])

@@ -24,7 +24,7 @@ from hares_tf.data.prepare import UNFINISHED, prepare
 from hares_tf.data.shard_writer import Settings, write_shard
 from hares_tf.jobs import Runner
 from hares_tf.jobs.errors import JobError
-from hares_tf.recordings.sources import folder_source
+from hares_tf.recordings import folder_source
 
 RATE = 16_000
 SHARDS = 6
@@ -88,7 +88,7 @@ def test_two_workers_killed_and_resumed_give_what_one_process_gives(
     from hares_tf.data.prepare import prepare
     from hares_tf.data.shard_writer import Settings
     from hares_tf.jobs import Runner
-    from hares_tf.recordings.sources import folder_source
+    from hares_tf.recordings import folder_source
     from hares_tf.recordings.sound import FileSound
 
     class Endless(FileSound):
@@ -99,13 +99,13 @@ def test_two_workers_killed_and_resumed_give_what_one_process_gives(
         source = folder_source({str(audio)!r})
         here = Path()
         jobs = make_plan(source, Settings(), {SHARDS}).jobs(here, here)
-        quick = {{clip.id for job in jobs[:2] for clip in job.clips}}
+        quick = {{clip.id for job in jobs[:2] for clip in job.recordings}}
         clips = tuple(
             clip if clip.id in quick else
             dataclasses.replace(clip, sound=Endless(clip.sound.path))
-            for clip in source.clips
+            for clip in source.recordings
         )
-        source = dataclasses.replace(source, clips=clips)
+        source = dataclasses.replace(source, recordings=clips)
         prepare(source, "clips", shards={SHARDS}, runner=Runner(workers=2))
     """
     (tmp_path / "main.py").write_text(textwrap.dedent(program))
@@ -120,7 +120,7 @@ def test_two_workers_killed_and_resumed_give_what_one_process_gives(
         workers = {pid for task in tasks for pid in (task / "children").read_text().split()}
         assert len(workers) >= 2
         # While it runs, nobody else may write there.
-        with pytest.raises(DataError, match="another process is writing"):
+        with pytest.raises(DataError, match="Another process is writing"):
             prepare(audio, folder, shards=SHARDS)
     finally:
         child.send_signal(signal.SIGKILL)
@@ -194,10 +194,10 @@ def test_another_plan_is_refused_unless_it_may_overwrite(audio, alone, tmp_path)
     with pytest.raises(DataError, match="recordings or labels have changed"):
         prepare(own, folder, shards=SHARDS)
     assert sidecar.read(folder) == first
-    labelled = prepare(
+    labeled = prepare(
         folder_source(own, "subfolder"), folder, shards=2, runner=Runner(workers=1), overwrite=True
     )
-    assert labelled["label_names"] == ["0", "1", "2"] and sidecar.verify(folder) == labelled
+    assert labeled["label_names"] == ["0", "1", "2"] and sidecar.verify(folder) == labeled
     assert len(list(folder.glob("clips.tfrecord-*"))) == 2, "the old shards are gone"
 
 
@@ -211,7 +211,7 @@ def test_an_unfinished_other_plan_is_refused(audio, tmp_path, monkeypatch):
             prepare(audio, tmp_path / "clips", shards=3, runner=Runner(workers=1))
     with pytest.raises(DataError, match="shards: there 3, asked 2"):
         prepare(audio, tmp_path / "clips", shards=2, runner=Runner(workers=1))
-    with pytest.raises(DataError, match="run the same hares-prepare again"):
+    with pytest.raises(DataError, match="run the same hares-prepare command again"):
         prepared(tmp_path / "clips")
     done = prepare(audio, tmp_path / "clips", shards=2, runner=Runner(workers=1), overwrite=True)
     assert len(done["shards"]) == 2
@@ -286,7 +286,7 @@ def test_a_disk_without_space_is_a_sentence_and_nothing_is_lost(audio, alone, tm
 
 def test_a_folder_of_audio_is_prepared_once(audio, alone, tmp_path, monkeypatch, capsys):
     assert prepared(alone) == alone
-    with pytest.raises(DataError, match="bring their labels"):
+    with pytest.raises(DataError, match="their own labels"):
         prepared(alone, labels="subfolder")
     cache = tmp_path / "cache"
     folder = prepared(audio, cache=cache, progress="bar")
@@ -296,8 +296,8 @@ def test_a_folder_of_audio_is_prepared_once(audio, alone, tmp_path, monkeypatch,
     assert prepared(audio, cache=cache, progress="bar") == folder
     assert capsys.readouterr().err == ""
     monkeypatch.undo()
-    labelled = prepared(audio, cache=cache, labels="subfolder")
-    assert labelled != folder and sidecar.read(labelled)["label_counts"] == [8, 8, 8]
+    labeled = prepared(audio, cache=cache, labels="subfolder")
+    assert labeled != folder and sidecar.read(labeled)["label_counts"] == [8, 8, 8]
     (audio / "table.csv").write_text("file,label\n1/1.wav,x\n0/0.wav,y\n")
     listed = sidecar.read(prepared(audio, cache=cache, labels=audio / "table.csv"))
     assert listed["n_clips"] == 2 and listed["label_names"] == ["x", "y"]

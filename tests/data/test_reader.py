@@ -133,7 +133,7 @@ def test_left_overs_and_order_change_with_epoch_and_seed(clips):
             assert (read_once[one] == read_once[other]).mean() < 0.15
 
 
-def test_neighbours_stay_together_as_blocks(clips):
+def test_neighbors_stay_together_as_blocks(clips):
     """What makes reading fast: an epoch is a sequence of whole blocks, each in a random order."""
     numbers = np.concatenate(
         [clips_of_step(clips, step, replica_batch=1, seed=0, block_clips=4) for step in range(62)]
@@ -428,11 +428,11 @@ def test_other_folders_are_refused(tmp_path):
     [
         ("One step takes 70 clips.*has 62 clips: take a smaller", {"replica_batch": 70}),
         ("smallest of 4 hosts", {"replica_batch": 20, "hosts": 4}),
-        ("host is between 0 and 1", {"host": 2, "hosts": 2}),
-        ("at least one host", {"hosts": 0}),
-        ("replicas is at least 1", {"replicas": 0}),
-        ("replica_batch is at least 1", {"replica_batch": 0}),
-        ("at least one clip", {"block_clips": 0}),
+        ("host must be from 0 to 1", {"host": 2, "hosts": 2}),
+        ("number of hosts must be at least 1", {"hosts": 0}),
+        ("replicas must be at least 1", {"replicas": 0}),
+        ("replica_batch must be at least 1", {"replica_batch": 0}),
+        ("block_clips must be at least 1", {"block_clips": 0}),
         ("no step -1", {"first_step": -1}),
         ("has no labels", {"labels": True}),
     ],
@@ -443,15 +443,15 @@ def test_impossible_batches_are_refused(clips, message, changes):
 
 
 def test_impossible_crops_are_refused(clips):
-    with pytest.raises(DataError, match="has 16000 Hz, 8000 Hz are asked for"):
+    with pytest.raises(DataError, match="has 16000 Hz, but 8000 Hz are asked for"):
         batches(clips, Crops(sample_rate=8000), replica_batch=4, seed=0)
     for message, options in [
-        ("at least one view", {"views": 0}),
+        ("number of views must be at least 1", {"views": 0}),
         ("at least one sample", {"seconds": 0.0}),
         ("at least one sample", {"seconds": float("nan")}),
         ("fraction", {"fraction": 0.0}),
         ("fraction", {"fraction": 1.5}),
-        ("pad is", {"pad": "mirror"}),
+        ("must be .zeros. or .repeat", {"pad": "mirror"}),
     ]:
         with pytest.raises(DataError, match=message):
             Crops(**options)

@@ -10,6 +10,7 @@ from hares_tf.finetune.clips import Clip
 from hares_tf.finetune.confusion import confusion_svg
 from hares_tf.finetune.errors import FinetuneError
 from hares_tf.finetune.report import HeldOut, accuracy, check_destination, summary
+from hares_tf.recordings import FileSound, Recording
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -27,7 +28,10 @@ def test_intervals_are_wilsons():
 
 
 def held_out():
-    clips = [Clip(str(n), label, "test", str(n), 0, 1) for n, label in enumerate([0, 0, 1, 1, 1])]
+    clips = [
+        Clip(Recording(str(n), FileSound(str(n)), (label,), "test"), str(n), 0, 1)
+        for n, label in enumerate([0, 0, 1, 1, 1])
+    ]
     frozen = np.eye(3)[[0, 1, 0, 0, 1]]
     final = np.eye(3)[[0, 1, 1, 1, 1]]
     return HeldOut(clips, ("cat", "dog", "cow"), frozen, final)

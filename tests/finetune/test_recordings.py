@@ -42,10 +42,10 @@ def decoded(recordings, tmp_path):
 
 def test_a_folder_names_its_classes(animals):
     recordings = read_recordings(animals)
-    assert recordings.classes == ("cat", "dog")
-    assert [(r.id, r.label, r.part) for r in recordings.recordings][::5] == [
-        ("cat/0.wav", 0, ""),
-        ("dog/2.wav", 1, ""),
+    assert recordings.label_names == ("cat", "dog")
+    assert [(r.id, r.labels, r.part) for r in recordings.recordings][::5] == [
+        ("cat/0.wav", (0,), ""),
+        ("dog/2.wav", (1,), ""),
     ]
 
 
@@ -58,7 +58,7 @@ def test_a_table_names_classes_rows_and_parts(animals):
     path = table(animals, "\n".join(["path,kind,split,take", *rows, "gone.wav,doggy,train,2"]))
     options = {"file_column": "path", "label_column": "kind", "split_column": "split"}
     recordings = read_recordings(animals, path, **options, where=[("take", ("1",))])
-    assert recordings.classes == ("caty", "dogy") and recordings.rejected == ()
+    assert recordings.label_names == ("caty", "dogy") and recordings.rejected == ()
     assert {r.id: r.part for r in recordings.recordings}["dog/1.wav"] == "validation"
     path.write_text(path.read_text().replace("doggy", "dogy"))
     assert read_recordings(animals, path, **options).rejected == (("gone.wav", "absent"),)
@@ -81,15 +81,15 @@ def test_a_table_names_classes_rows_and_parts(animals):
         (
             "file,label,split\ncat/0.wav,cat,train\ndog/0.wav,dog,validation",
             {"split_column": "split"},
-            ["no row has split = test"],
+            ["no recording has split = test"],
         ),
         (
             "file,label,split\ncat/0.wav,cat,train\ncat/0.wav,cat,test\ndog/0.wav,dog,train",
             {"split_column": "split"},
-            ["cat/0.wav", "as train and as test"],
+            ["cat/0.wav is listed already in line 2"],
         ),
         ("file,label\ncat/0.wav,cat\ncat/0.wav,dog", {}, ["listed already"]),
-        ("file,label\ncat/0.wav,cat", {"where": [("label", ("cow",))]}, ["'cow'", "there are"]),
+        ("file,label\ncat/0.wav,cat", {"where": [("label", ("cow",))]}, ["'cow'", "are: cat"]),
         ("file,label\ncat/0.wav,cat", {"label_column": ""}, ["--label_column"]),
     ],
 )
@@ -103,7 +103,7 @@ def test_a_table_that_cannot_be_meant(animals, text, options, words):
 def test_folders_that_cannot_be_meant(animals, tmp_path):
     with pytest.raises(HaresError, match="no such folder"):
         read_recordings(tmp_path / "absent")
-    with pytest.raises(HaresError, match="none can be a label"):
+    with pytest.raises(HaresError, match="no folders with audio"):
         read_recordings(animals / "cat")
     (animals / "cow").mkdir()
     (animals / "cow" / "notes.txt").write_text("moo")

@@ -7,13 +7,18 @@ import pytest
 from hares_tf.finetune.clips import Clip
 from hares_tf.finetune.errors import FinetuneError
 from hares_tf.finetune.splits import split
+from hares_tf.recordings import FileSound, Recording
 
 CLASSES = ("a", "b")
 
 
+def _clip(id, label, part, digest):
+    return Clip(Recording(id, FileSound(id), (label,), part), digest, 0, 1)
+
+
 def clips_of(counts, part=""):
     return [
-        Clip(f"{CLASSES[label]}/{n}", label, part, f"{label} {n}", 0, 1)
+        _clip(f"{CLASSES[label]}/{n}", label, part, f"{label} {n}")
         for label, count in enumerate(counts)
         for n in range(count)
     ]
@@ -56,7 +61,7 @@ def test_copies_stay_together():
     clips = clips_of([30, 3])
     # Three copies each, which the shuffled split of 30 would tear apart.
     clips = [
-        Clip(c.id, c.label, "", f"{int(c.id[2:]) // 3}" if c.label == 0 else c.digest, 0, 1)
+        _clip(c.id, c.label, "", f"{int(c.id[2:]) // 3}" if c.label == 0 else c.digest)
         for c in clips
     ]
     for seed in range(5):
@@ -71,7 +76,7 @@ def test_copies_stay_together():
 
 
 def test_many_copies_leave_something_for_every_part():
-    copies = [Clip(f"a/c{n}", 0, "", "same", 0, 1) for n in range(30)]
+    copies = [_clip(f"a/c{n}", 0, "", "same") for n in range(30)]
     for seed in range(5):
         assigned, _ = split([*copies, *clips_of([2, 3])], CLASSES, seed)
         assert {clip.part for clip in assigned if clip.label == 0} == {
@@ -82,14 +87,14 @@ def test_many_copies_leave_something_for_every_part():
 
 
 def test_too_few_different_recordings_are_refused():
-    copies = [Clip(f"a/{n}", 0, "", "same", 0, 1) for n in range(30)]
+    copies = [_clip(f"a/{n}", 0, "", "same") for n in range(30)]
     with pytest.raises(FinetuneError, match="'a' has 1 different recording"):
         split([*copies, *clips_of([0, 9])], CLASSES, 0)
 
 
 def test_a_given_split_is_kept_and_its_leaks_are_told():
     clips = clips_of([4, 4], "train")
-    clips += [Clip("v", 0, "validation", "v", 0, 1), Clip("t", 0, "test", "0 1", 0, 1)]
+    clips += [_clip("v", 0, "validation", "v"), _clip("t", 0, "test", "0 1")]
     assigned, notes = split(clips, CLASSES, 0)
     assert parts(assigned) == parts(clips)
     assert any("1 test recording(s) have copies" in note and " t:" in note for note in notes)
@@ -98,7 +103,7 @@ def test_a_given_split_is_kept_and_its_leaks_are_told():
 
 
 def test_validation_is_taken_from_train_where_none_is_given():
-    clips = [*clips_of([20, 20], "train"), Clip("t", 0, "test", "t", 0, 1)]
+    clips = [*clips_of([20, 20], "train"), _clip("t", 0, "test", "t")]
     assigned, notes = split(clips, CLASSES, 0)
     assert Counter((clip.label, clip.part) for clip in assigned) == {
         (0, "train"): 17, (0, "validation"): 3, (1, "train"): 17, (1, "validation"): 3,
@@ -109,6 +114,6 @@ def test_validation_is_taken_from_train_where_none_is_given():
 
 def test_a_given_split_needs_training_clips_of_every_class():
     clips = [*clips_of([3, 0], "train"), *clips_of([0, 3], "test")]
-    clips.append(Clip("v", 0, "validation", "v", 0, 1))
+    clips.append(_clip("v", 0, "validation", "v"))
     with pytest.raises(FinetuneError, match="'b' has no usable train"):
         split(clips, CLASSES, 0)

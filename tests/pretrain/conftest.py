@@ -6,7 +6,7 @@ import soundfile
 
 from hares_tf.data.prepare import prepare
 from hares_tf.jobs import Runner
-from hares_tf.recordings.sources import folder_source
+from hares_tf.recordings import folder_source
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from hares_tf.data.prepare import prepare
 from hares_tf.jobs import Runner
 from hares_tf.pretrain.journal import read_metrics
 from hares_tf.pretrain.run_record import read_record
-from hares_tf.recordings.sources import folder_source
+from hares_tf.recordings import folder_source
 
 PROGRAM = Path(__file__).with_name("run_program.py")
 

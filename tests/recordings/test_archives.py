@@ -76,11 +76,29 @@ def test_an_archive_that_unpacks_to_too_much_is_refused(folder, monkeypatch):
         sounds_in(archive)
 
 
-def test_a_member_that_unpacks_to_too_much_is_not_read(folder, monkeypatch):
-    sound = sounds_in(_pack(folder, "zip"))["b/two.wav"]
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_a_member_that_claims_too_many_bytes_is_not_read(folder, monkeypatch, kind):
+    sound = sounds_in(_pack(folder, kind))["b/two.wav"]
     monkeypatch.setattr(archives, "_LARGEST_MEMBER", 1000)
     with pytest.raises(AudioError, match="1044 bytes"):  # a header of 44 and 500 samples of 2
         sound.load(16000)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "tgz"])
+def test_an_archive_that_does_not_fit_into_memory(folder, monkeypatch, kind):
+    sound = sounds_in(_pack(folder, kind))["b/two.wav"]
+
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(archives, "_open_zip", fail)
+    monkeypatch.setattr(archives, "_unpacked_tar", fail)
+    monkeypatch.setattr(archives, "open", fail, raising=False)
+    with pytest.raises(AudioError, match=r"two\.wav' in .* does not fit into memory; cut it"):
+        sound.load(16000)
+    if kind == "zip":
+        with pytest.raises(HaresError, match=r"set\.zip does not fit into memory"):
+            sounds_in(folder.with_name("set.zip"))
 
 
 def test_a_stretch_behind_the_end_is_an_audio_error(folder):

@@ -1,4 +1,4 @@
-"""The mini suite: all twelve HARES tasks in miniature, synthetic, generated in code.
+"""The mini suite: small synthetic versions of the twelve HARES tasks, generated in code.
 
 They show that the whole path works and let models be compared in a minute; they say nothing about
 real recordings. The files are written once into the cache folder, in the layout of the real data

@@ -1,4 +1,4 @@
-"""AudioSet, Birdsong, TUT18 and ESC-50 in miniature."""
+"""Small synthetic versions of AudioSet, Birdsong, TUT18 and ESC-50."""
 
 from functools import partial
 
@@ -28,7 +28,7 @@ N_TAGS = 527
 
 
 def audioset() -> Tree:
-    """Clips of several tags: one or two sounds, and the pattern of each of two beds."""
+    """AudioSet: clips of several tags, one or two sounds and the pattern of each of two beds."""
     lists = {
         "balanced_train_segments.csv": 8,
         "unbalanced_train_segments.csv": 14,
@@ -57,7 +57,7 @@ def audioset() -> Tree:
 
 
 def _audioset_labels(number: int) -> tuple[tuple[str, ...], str, str]:
-    """Sounds and patterns of a clip; every combination comes round."""
+    """Returns sounds and patterns of a clip; all combinations occur."""
     names, patterns = list(SOUNDS), list(_HISS_TAGS)
     first = number % len(names)
     second = (first + 1 + number // len(names) % 4) % len(names)
@@ -82,7 +82,7 @@ _BIRD_SETS = {
 
 
 def birdsong() -> Tree:
-    """Is there a bird? In two of three clips the sound tells, in the third the bed."""
+    """Birdsong: two of three clips have the label in their sound, the third in its bed."""
     recordings, tables, splits = [], {}, []
     for set_number, (name, file) in enumerate(_BIRD_SETS.items()):
         rows = []
@@ -120,7 +120,7 @@ _SCENES = {
 
 
 def tut18() -> Tree:
-    """Stereo at 48 kHz; another scene is heard in the difference of the channels."""
+    """TUT18: stereo at 48 kHz; the difference of the channels contains another scene."""
     folder = "tut18/TUT-urban-acoustic-scenes-2018-development"
     recordings, rows, splits = [], [], []
     for scene, (sound, pattern) in _SCENES.items():
@@ -128,7 +128,7 @@ def tut18() -> Tree:
             name = f"audio/{scene}-mini-{number}-{number}-a.wav"
             rows.append((name, scene, f"mini-{number}", "a"))
             splits.append((name, part))
-            make = partial(_labelled_clip, sound, pattern, 10.0, 5.0, 5.0)
+            make = partial(_labeled_clip, sound, pattern, 10.0, 5.0, 5.0)
             recordings.append(Recording(f"{folder}/{name}", make, stereo_decoy=_decoy))
     columns = ("filename", "scene_label", "identifier", "source_label")
     tables = {
@@ -138,8 +138,8 @@ def tut18() -> Tree:
     return Tree(tuple(recordings), tables)
 
 
-def _labelled_clip(sound, pattern, seconds, window, depth, random):
-    """A clip of a label that stands for a sound and a pattern."""
+def _labeled_clip(sound, pattern, seconds, window, depth, random):
+    """Generates a clip of a label that stands for a sound and a pattern."""
     others = [name for name in SOUNDS if name not in (sound, "crickets", "surf")]
     intruder = SOUNDS[others[random.integers(len(others))]]
     beds = [Bed(*_HISS, pattern, window, depth)]
@@ -148,7 +148,7 @@ def _labelled_clip(sound, pattern, seconds, window, depth, random):
 
 def _decoy(random):
     sound = SOUNDS[("engine", "drops", "birds")[random.integers(3)]]
-    return synthesis.normalise(sound(random, 10 * synthesis.SAMPLE_RATE), 0.1)
+    return synthesis.normalize(sound(random, 10 * synthesis.SAMPLE_RATE), 0.1)
 
 
 # --- ESC-50 ---------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ _N_CATEGORIES = 50
 
 
 def esc50() -> Tree:
-    """Eight categories in every fold; the other 42, which the table must have, in the last one.
+    """ESC-50: eight categories in every fold; the other 42, which the table must have, in the last.
 
     Those can never be right, for no other fold has them: the last fold's score is low.
     """
@@ -179,14 +179,14 @@ def esc50() -> Tree:
             rows.append((name, fold, target, category, False, 100_000 + len(rows), "A"))
             make = partial(_tone_clip, target)
             if category in _ESC:
-                make = partial(_labelled_clip, *_ESC[category], 5.0, 5.0, 10.0)
+                make = partial(_labeled_clip, *_ESC[category], 5.0, 5.0, 10.0)
             recordings.append(Recording(f"esc50/ESC-50-master/audio/{name}", make))
     columns = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
     return Tree(tuple(recordings), {"esc50/ESC-50-master/meta/esc50.csv": table(columns, rows)})
 
 
 def _tone_clip(target, random):
-    """A tone of half a second, much shorter than its window."""
+    """Generates a tone of half a second, much shorter than its window."""
     samples = synthesis.SAMPLE_RATE // 2
     sound = synthesis.tone(100.0 * target, samples) + 0.1 * random.standard_normal(samples)
-    return synthesis.normalise(sound, random.uniform(0.05, 0.1))
+    return synthesis.normalize(sound, random.uniform(0.05, 0.1))

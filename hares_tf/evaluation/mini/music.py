@@ -1,4 +1,4 @@
-"""NSynth and MagnaTagATune in miniature."""
+"""Small synthetic versions of NSynth and MagnaTagATune."""
 
 import json
 from functools import partial
@@ -25,7 +25,7 @@ _PITCHES |= {66: (66, "within"), 67: (66, "between")}
 
 
 def nsynth() -> Tree:
-    """Notes of four seconds, of which both tasks are read."""
+    """NSynth: notes of four seconds, which both tasks read."""
     families, pitches = list(_FAMILIES), list(_PITCHES)
     recordings, tables = [], {}
     for split, count in (("train", 30), ("valid", 6), ("test", 18)):
@@ -83,7 +83,7 @@ _KNOWN_BAD = "35644"
 
 
 def magnatagatune() -> Tree:
-    """Clips of several tags, as MP3: one or two instruments and the pattern of two beds."""
+    """MagnaTagATune: MP3 of several tags, one or two instruments and patterns of two beds."""
     from hares_tf.evaluation.tasks.magnatagatune import TAGS
 
     columns = ("clip_id", *TAGS, *_ALSO_IN_THE_TABLE, "mp3_path")

@@ -1,4 +1,4 @@
-"""Scores that the suite is known to have."""
+"""The known ranges of scores on the suite."""
 
 # Task -> percent between which the score of `log_mel_statistics` lies under protocol `fast/1`.
 # A range leaves room for one or two clips that other machines may decide otherwise; shuffled

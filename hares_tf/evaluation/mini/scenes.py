@@ -1,4 +1,4 @@
-"""How a clip is put together, so that a broken evaluation shows in its score.
+"""Composition of clips, such that errors of the evaluation change the score.
 
 A clip has sounds and beds; a bed is a band of noise that the sounds leave free.
 
@@ -19,14 +19,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hares_tf.evaluation.mini.synthesis import SAMPLE_RATE, amplitude, band, faded, noise, normalise
+from hares_tf.evaluation.mini.synthesis import SAMPLE_RATE, amplitude, band, faded, noise, normalize
 
 Render = Callable[[np.random.Generator, int], np.ndarray]
 
 
 @dataclass(frozen=True)
 class Shares:
-    """Which share of a window each sound fills.
+    """The share of a window that each sound fills.
 
     Attributes:
         intruder: of the intruder in its window.
@@ -86,7 +86,7 @@ def compose(
     beds: Sequence[Bed],
     background: tuple[float, float] = (12.0, 22.0),
 ) -> np.ndarray:
-    """A clip `[samples]` at 16 kHz.
+    """Generates a clip `[samples]` at 16 kHz.
 
     Args:
         random: draws everything that is not told.
@@ -115,12 +115,12 @@ def compose(
         clip += _bed(random, bed, samples)
     # Not where beds are: there it would hide their soft parts and so move their means.
     hiss = noise(random, samples, band(250, random.uniform(1000, 3500)))
-    clip += amplitude(-random.uniform(*background)) * normalise(hiss)
-    return normalise(clip, random.uniform(0.04, 0.1))
+    clip += amplitude(-random.uniform(*background)) * normalize(hiss)
+    return normalize(clip, random.uniform(0.04, 0.1))
 
 
 def _in_pieces(random, sound: Render, samples: int, length: int, shares, late=False) -> np.ndarray:
-    """A sound of level about 1 that fills its share of every piece, from its start (or its end)."""
+    """Returns a sound of level about 1 that fills its share of every piece, from start or end."""
     track = np.zeros(samples)
     level, piece = amplitude(random.uniform(-2, 2)), length / _PIECES
     for number in range(int(np.ceil(samples / piece))):
@@ -128,7 +128,7 @@ def _in_pieces(random, sound: Render, samples: int, length: int, shares, late=Fa
         start = (number + (1 - share if late else 0)) * piece
         first, last = round(start), min(round(start + share * piece), samples)
         if last > first:
-            track[first:last] += level * faded(normalise(sound(random, last - first)))
+            track[first:last] += level * faded(normalize(sound(random, last - first)))
     return track
 
 
@@ -136,6 +136,6 @@ def _bed(random, bed: Bed, samples: int) -> np.ndarray:
     steps_per_window = {"steady": 0, "within": 2, "between": 1}[bed.pattern]
     step = (np.arange(samples) * (steps_per_window / (bed.window * SAMPLE_RATE))).astype(int)
     up = random.choice((-1, 1)) * np.where(step % 2 == 0, 1, -1) * (steps_per_window > 0)
-    sound = normalise(noise(random, samples, band(bed.low, bed.high)))
+    sound = normalize(noise(random, samples, band(bed.low, bed.high)))
     # The level of its own says nothing.
     return amplitude(bed.level + random.uniform(-4, 4) + bed.depth * up) * sound

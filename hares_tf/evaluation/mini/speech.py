@@ -1,10 +1,10 @@
-"""Speech Commands, Fluent Speech Commands, VoxForge and VoxCeleb1 in miniature."""
+"""Small synthetic versions of Speech Commands, Fluent Speech Commands, VoxForge and VoxCeleb1."""
 
 from functools import partial
 
 from hares_tf.evaluation.mini import synthesis
 from hares_tf.evaluation.mini.scenes import Bed, Render, compose
-from hares_tf.evaluation.mini.synthesis import amplitude, band, noise, normalise, spoken
+from hares_tf.evaluation.mini.synthesis import amplitude, band, noise, normalize, spoken
 from hares_tf.evaluation.mini.tree import Recording, Tree, parts, table
 
 # Breath, above what voices fill.
@@ -13,7 +13,7 @@ _SECONDS_PER_SOUND = 0.1
 
 
 def _talk(random, sounds: str, pitch: float, tract: float) -> Render:
-    """Random letters of `sounds`, spoken by one voice."""
+    """Generates random letters of `sounds`, spoken by one voice."""
 
     def render(random, samples):
         count = max(1, round(samples / (_SECONDS_PER_SOUND * synthesis.SAMPLE_RATE)))
@@ -27,7 +27,7 @@ def _anyone(random, sounds: str) -> Render:
 
 
 def _another(random, names, name):
-    """One of some names, but not this one."""
+    """Returns one of the names other than this one."""
     others = [other for other in names if other != name]
     return others[random.integers(len(others))]
 
@@ -55,7 +55,7 @@ _NOISES = (
 
 
 def speech_commands() -> Tree:
-    """The archive of words and the separate test set."""
+    """Speech Commands: the archive of words and the separate test set."""
     root, test_set = (f"speech_commands/speech_commands_{name}v0.02" for name in ("", "test_set_"))
     recordings, lists = [], {"validation": [], "test": []}
     for word in _WORDS:
@@ -97,7 +97,7 @@ def _noise_clip(seconds, random):
     sound = noise(
         random, round(seconds * synthesis.SAMPLE_RATE), band(100, random.uniform(1000, 7000))
     )
-    return normalise(sound, random.uniform(0.01, 0.1))
+    return normalize(sound, random.uniform(0.01, 0.1))
 
 
 # --- Fluent Speech Commands -----------------------------------------------------------------------
@@ -109,7 +109,7 @@ _LOCATIONS = {"bedroom": "within", "kitchen": "between"}
 
 
 def fluent_speech_commands() -> Tree:
-    """Action by vowels, object by a hissing sound, location by the breath."""
+    """Vowels encode the action, a hissing sound the object, the breath the location."""
     root = "fluent_speech_commands/fluent_speech_commands_dataset"
     intents = [(a, o, p) for a in _ACTIONS for o in _OBJECTS for p in _LOCATIONS]
     recordings, rows, number = [], {}, 0
@@ -156,7 +156,7 @@ _SPEAKERS = tuple(f"speaker{number:02}" for number in range(12))
 
 
 def voxforge() -> Tree:
-    """Archives of one or two recordings each; a speaker has several, in several languages."""
+    """VoxForge: archives of one or two recordings; a speaker has several, in several languages."""
     from hares_tf.evaluation.tasks.voxforge import split_speakers
 
     split_of = split_speakers(_SPEAKERS)
@@ -199,7 +199,7 @@ _PEOPLE = {
 
 
 def voxceleb1() -> Tree:
-    """A voice says anything; its breath tells the two people of a voice apart."""
+    """VoxCeleb1: a voice says random words; the breath distinguishes the two people of a voice."""
     recordings, lines = [], []
     for person in _PEOPLE:
         for number, part in parts(4, 1, 3):

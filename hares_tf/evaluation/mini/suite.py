@@ -1,4 +1,4 @@
-"""The suite: written once, checked at every use, read by the readers of the real tasks."""
+"""The suite: generated once, checked at every use, read by the readers of the real tasks."""
 
 import json
 from collections.abc import Callable
@@ -46,12 +46,12 @@ def _expected(task_id: str) -> dict[str, int]:
 
 
 def mini_task_ids() -> tuple[str, ...]:
-    """Ids of the suite's tasks: those of the twelve tasks, each after "mini_"."""
+    """Returns the ids of the suite's tasks: those of the twelve tasks with the prefix "mini_"."""
     return tuple(f"mini_{task_id}" for task_id in HARES)
 
 
 def mini_suite() -> list[Task]:
-    """The tasks of the suite; the first call on a machine writes its files (a few seconds)."""
+    """Returns the tasks; the first call on a machine generates the files (a few seconds)."""
     folder = cache_dir() / f"mini-{VERSION}"
     if not _is_whole(folder):
         # Whoever waited finds it there.
@@ -74,7 +74,7 @@ def _write_at(folder: Path) -> None:
 
 
 def write_suite(folder: Path) -> None:
-    """Writes all ten data sets below `folder`, as a user's data folder holds the real ones."""
+    """Writes all ten data sets below `folder` in the layout of a user's data folder."""
     trees = [
         getattr(import_module(f"hares_tf.evaluation.mini.{module}"), name)()
         for module, names in _TREES.items()
@@ -99,7 +99,7 @@ def _task(task_id: str, folder: Path) -> Task:
 
 
 def _read(read: Callable[[Places], Manifest], folder: Path, _: Places) -> Manifest:
-    """Reads the miniature, wherever a user keeps data.
+    """Reads the small version, whatever folders of data the user gives.
 
     What readers find missing and note is how much smaller than the real data set it is; whether
     the miniature is whole, `Task.expected` decides. Of the tags only those stay that some clip
@@ -119,7 +119,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether nothing of the suite was deleted, cut or added, as cleaners of caches may do."""
+    """Returns whether no file of the suite was deleted, truncated or added."""
     try:
         sizes = json.loads((folder / _LIST).read_text(encoding="utf-8"))
         found = _sizes(folder)

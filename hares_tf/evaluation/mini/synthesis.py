@@ -11,23 +11,23 @@ Response = Callable[[np.ndarray], np.ndarray]
 
 
 def generator(*names: object) -> np.random.Generator:
-    """A random generator that depends on nothing but the names."""
+    """Returns a random generator seeded by the names alone."""
     seed = hashlib.sha256("/".join(map(str, names)).encode()).digest()[:8]
     return np.random.Generator(np.random.PCG64(int.from_bytes(seed, "little")))
 
 
-def normalise(waveform: np.ndarray, level: float = 1.0) -> np.ndarray:
+def normalize(waveform: np.ndarray, level: float = 1.0) -> np.ndarray:
     """Scales to a root mean square of `level`."""
     return waveform * (level / max(float(np.sqrt(np.mean(waveform**2))), 1e-9))
 
 
 def amplitude(decibels):
-    """Decibels -> factor."""
+    """Returns the factor of a level in decibels."""
     return 10 ** (decibels / 20)
 
 
 def filtered(source: np.ndarray, response: Response) -> np.ndarray:
-    """The source with its spectrum multiplied by `response(frequencies in hertz)`."""
+    """Multiplies the spectrum of a source by `response(frequencies in hertz)`."""
     # A multiple of 4096 keeps the transform quick.
     length = -(-len(source) // 4096) * 4096
     spectrum = np.fft.rfft(source, length) * response(np.fft.rfftfreq(length, 1 / SAMPLE_RATE))
@@ -35,32 +35,32 @@ def filtered(source: np.ndarray, response: Response) -> np.ndarray:
 
 
 def noise(random: np.random.Generator, samples: int, response: Response) -> np.ndarray:
-    """White noise with the magnitude response `response(frequencies in hertz)`."""
+    """Returns noise with the magnitude response `response(frequencies in hertz)`."""
     return filtered(random.standard_normal(samples), response)
 
 
 def band(low: float, high: float) -> Response:
-    """A smooth band-pass between two frequencies in hertz."""
+    """Returns the response of a smooth band-pass between two frequencies in hertz."""
     return lambda f: 1.0 / (1 + (low / np.maximum(f, 1.0)) ** 4) / (1 + (f / high) ** 4)
 
 
 def phase(frequency: np.ndarray | float, samples: int) -> np.ndarray:
-    """The phase in radians of a constant or moving frequency in hertz."""
+    """Returns the phase in radians of a constant or moving frequency in hertz."""
     return 2 * np.pi / SAMPLE_RATE * np.cumsum(np.broadcast_to(frequency, samples))
 
 
 def tone(frequency: np.ndarray | float, samples: int) -> np.ndarray:
-    """A sine of a constant or moving frequency in hertz."""
+    """Returns a sine of a constant or moving frequency in hertz."""
     return np.sin(phase(frequency, samples))
 
 
 def decay(samples: int, seconds: float) -> np.ndarray:
-    """Exponential decay with a time constant in seconds."""
+    """Returns an exponential decay with a time constant in seconds."""
     return np.exp(-np.arange(samples) / (seconds * SAMPLE_RATE))
 
 
 def faded(waveform: np.ndarray, seconds: float = 0.012) -> np.ndarray:
-    """The waveform with soft edges."""
+    """Fades a waveform in and out."""
     length = min(round(seconds * SAMPLE_RATE), len(waveform) // 2)
     ramp = 0.5 - 0.5 * np.cos(np.pi * np.arange(length) / max(1, length))
     waveform = waveform.copy()
@@ -72,7 +72,7 @@ def faded(waveform: np.ndarray, seconds: float = 0.012) -> np.ndarray:
 def bursts(
     random: np.random.Generator, samples: int, per_second: float, make: Callable[[], np.ndarray]
 ) -> np.ndarray:
-    """A Poisson train of sounds `make()`, each at a random level."""
+    """Returns a Poisson train of sounds `make()`, each at a random level."""
     sound = np.zeros(samples)
     for _ in range(max(1, random.poisson(per_second * samples / SAMPLE_RATE))):
         burst = make() * random.lognormal(0.0, 0.5)
@@ -96,7 +96,7 @@ NOISES = {"s": (4000, 7000), "f": (1500, 7000)}
 
 
 def voice(random: np.random.Generator, samples: int, pitch: float) -> np.ndarray:
-    """A train of glottal pulses whose pitch (hertz) rises and falls a little."""
+    """Returns a train of glottal pulses whose pitch (hertz) varies slightly."""
     time = np.arange(samples) / SAMPLE_RATE
     melody = np.sin(2 * np.pi * random.uniform(0.5, 2) * time + random.uniform(0, 6))
     # Pulses are the steps of a sawtooth's phase.
@@ -107,7 +107,7 @@ def voice(random: np.random.Generator, samples: int, pitch: float) -> np.ndarray
 def spoken(
     random: np.random.Generator, sounds: str, samples: int, pitch: float, tract: float
 ) -> np.ndarray:
-    """Speech sounds one after the other, of random lengths.
+    """Returns a sequence of speech sounds of random lengths.
 
     Args:
         random: draws lengths and breath.
@@ -128,12 +128,12 @@ def spoken(
         else:
             source, level = pulses[start:stop], 1.0
             response = formants([tract * centre for centre in VOWELS[sound]])
-        word[start:stop] = level * faded(normalise(filtered(source, response)))
+        word[start:stop] = level * faded(normalize(filtered(source, response)))
     return word
 
 
 def formants(centres) -> Response:
-    """Resonances at frequencies in hertz, each weaker than the one before."""
+    """Returns the response of resonances (hertz), each weaker than the one before."""
     return lambda f: sum(
         level / (1 + ((f - centre) / (60 + 0.04 * centre)) ** 2)
         for level, centre in zip((1.0, 0.5, 0.25), centres, strict=True)
@@ -153,7 +153,7 @@ def note(
     attack: float,
     fall: float,
 ) -> np.ndarray:
-    """A harmonic tone.
+    """Returns a harmonic tone.
 
     Args:
         random: draws vibrato and the levels of the harmonics.
@@ -178,7 +178,7 @@ def note(
 
 
 def engine(random: np.random.Generator, samples: int) -> np.ndarray:
-    """A hum of a moving pitch, and some noise."""
+    """Returns a hum of a moving pitch, with noise."""
     time = np.arange(samples) / SAMPLE_RATE
     base = random.uniform(30, 70) * (1 + 0.1 * np.sin(2 * np.pi * random.uniform(0.2, 1) * time))
     first = phase(base, samples)
@@ -187,14 +187,14 @@ def engine(random: np.random.Generator, samples: int) -> np.ndarray:
 
 
 def crickets(random: np.random.Generator, samples: int) -> np.ndarray:
-    """A trilled tone between 3.5 and 5.5 kHz."""
+    """Returns a trilled tone between 3.5 and 5.5 kHz."""
     time = np.arange(samples) / SAMPLE_RATE
     trill = 0.5 + 0.5 * np.sin(2 * np.pi * random.uniform(25, 45) * time)
     return trill * tone(random.uniform(3500, 5500), samples)
 
 
 def birds(random: np.random.Generator, samples: int) -> np.ndarray:
-    """Short sweeps between 2 and 4 kHz."""
+    """Returns short sweeps between 2 and 4 kHz."""
 
     def call():
         length = random.integers(1000, 4000)
@@ -205,7 +205,7 @@ def birds(random: np.random.Generator, samples: int) -> np.ndarray:
 
 
 def drops(random: np.random.Generator, samples: int) -> np.ndarray:
-    """Decaying sweeps that begin between 0.5 and 1.5 kHz."""
+    """Returns decaying sweeps that begin between 0.5 and 1.5 kHz."""
 
     def drop():
         sweep = random.uniform(500, 1500) * (1 + np.arange(1600) / 1600)

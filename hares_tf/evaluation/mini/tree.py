@@ -1,4 +1,4 @@
-"""A data set on disk: recordings, tables and small archives, at the real data set's paths."""
+"""Data sets on disk: recordings, tables and small archives at the real data set's paths."""
 
 import io
 import tarfile
@@ -30,7 +30,7 @@ class Recording:
     stereo_decoy: Callable[[np.random.Generator], np.ndarray] | None = None
 
     def waveform(self) -> tuple[np.ndarray, int]:
-        """`[samples]` or `[samples, 2]`, and the sample rate; depends on version and path alone."""
+        """Returns `[samples]` or `[samples, 2]`, seeded by version and path, and the rate."""
         random = generator(f"mini-{VERSION}", self.path)
         waveform = self.make(random)
         if self.stereo_decoy is None:
@@ -44,7 +44,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Tree:
-    """What a data set consists of.
+    """The files of a data set.
 
     Attributes:
         recordings: its sound files.
@@ -76,7 +76,7 @@ def write(tree: Tree, folder: Path) -> None:
 
 
 def encoded(recording: Recording) -> bytes:
-    """The bytes of a sound file: 16 bit WAV, or MP3 where its name says so."""
+    """Returns the bytes of a sound file: MP3 if its name ends so, otherwise WAV of 16 bits."""
     import soundfile
 
     waveform, rate = recording.waveform()
@@ -91,13 +91,13 @@ def encoded(recording: Recording) -> bytes:
 
 
 def table(columns: Iterable[str], rows: Iterable[Iterable[object]], delimiter: str = ",") -> str:
-    """A table with a header, as text; no cell needs quotes."""
+    """Returns a table with a header as text; no cell may need quotes."""
     lines = [delimiter.join(map(str, row)) for row in (columns, *rows)]
     return "\n".join(lines) + "\n"
 
 
 def parts(train: int, validation: int, test: int) -> Iterator[tuple[int, str]]:
-    """(number, split) of the clips of a label."""
+    """Yields (number, split) of the clips of a label."""
     names = ["train"] * train + ["validation"] * validation + ["test"] * test
     return enumerate(names)
 

@@ -46,7 +46,7 @@ _URL = "http://storage.googleapis.com/us_audioset/youtube_corpus/v1/csv"
 DATASET = Dataset(
     name="AudioSet",
     folder="audioset",
-    licence="lists CC BY 4.0; audio belongs to the uploaders of the videos",
+    license="lists CC BY 4.0; audio belongs to the uploaders of the videos",
     citation="Gemmeke et al., Audio Set: An ontology and human-labeled dataset, 2017",
     obtain=f"""\
 1. Fetch the lists named on https://research.google.com/audioset/download.html into audioset/ below
@@ -75,7 +75,7 @@ _START = re.compile(r"_(\d+(?:\.\d+)?)(?=_|$)")
 
 
 class Segment(NamedTuple):
-    """What a list says of a video."""
+    """A row of a list: one segment of a video."""
 
     start: float  # seconds
     tags: tuple[str, ...]
@@ -91,7 +91,7 @@ def _read(places: Places) -> Manifest:
         path, before = _table(places, name), len(segments)
         for video, segment in read_segments(path, part, names):
             if video in segments:
-                raise EvaluationError(f"{path} lists {video} again; it is in the lists already")
+                raise EvaluationError(f"{path} lists {video} again; it is in the lists already.")
             segments[video] = segment
         if len(segments) - before != rows:
             notes.append(f"{name} has {len(segments) - before:,} rows, not {rows:,}.")
@@ -129,26 +129,26 @@ def _table(places: Places, name: str) -> Path:
 
 
 def _root(table: Path) -> Path:
-    """The folder below which the audio is looked for."""
+    """Returns the folder that the audio is searched in."""
     return table.parent.parent if table.parent.name in ("csv", "metadata") else table.parent
 
 
 def tag_names(path: Path) -> dict[str, str]:
-    """Machine id -> name of every tag, in the published order."""
+    """Returns the name of every tag by machine id, in the published order."""
     names: dict[str, str] = {}
     for number, row in read_table(path, ("index", "mid", "display_name")):
         if row["index"] != str(len(names)):
             raise EvaluationError(
-                f"{path}, row {number}: index {row['index']!r}, where {len(names)} is due"
+                f"{path}, row {number}: index {row['index']!r}, where {len(names)} is due."
             )
         names[row["mid"]] = row["display_name"]
     if len(names) != N_TAGS:
-        raise EvaluationError(f"{path} has {len(names)} tags, not {N_TAGS}; fetch it again")
+        raise EvaluationError(f"{path} has {len(names)} tags, not {N_TAGS}; fetch it again.")
     return names
 
 
 def read_segments(path: Path, part: str, names: Mapping[str, str]) -> Iterator[tuple[str, Segment]]:
-    """(id of the video, segment) of every row of a list."""
+    """Yields (id of the video, segment) of every row of a list."""
     # Most rows share their tags with many others: one tuple for all of them.
     known: dict[str, tuple[str, ...]] = {}
     try:
@@ -160,14 +160,14 @@ def read_segments(path: Path, part: str, names: Mapping[str, str]) -> Iterator[t
                 where = f"{path}, row {reader.line_num}"
                 if len(row) != 4:
                     raise EvaluationError(
-                        f"{where}: {len(row)} cells, not 4 (id, start, end, tags)"
+                        f"{where}: {len(row)} cells, not 4 (id, start, end, tags)."
                     )
                 video, start, _, mids = row
                 if mids not in known:
                     known[mids] = _tags(mids, names, where)
                 yield video, Segment(_seconds(start, where), known[mids], part)
     except OSError as error:
-        raise EvaluationError(f"cannot read {path} ({error.strerror})") from error
+        raise EvaluationError(f"Cannot read {path} ({error.strerror}).") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise EvaluationError(f"{path} is not a UTF-8 table: {error}") from error
 
@@ -175,7 +175,7 @@ def read_segments(path: Path, part: str, names: Mapping[str, str]) -> Iterator[t
 def _tags(mids: str, names: Mapping[str, str], where: str) -> tuple[str, ...]:
     unknown = [mid for mid in mids.split(",") if mid not in names]
     if unknown:
-        raise EvaluationError(f"{where}: {unknown[0]!r} is none of the {N_TAGS} tags")
+        raise EvaluationError(f"{where}: {unknown[0]!r} is none of the {N_TAGS} tags.")
     return tuple(names[mid] for mid in mids.split(","))
 
 
@@ -183,11 +183,11 @@ def _seconds(cell: str, where: str) -> float:
     try:
         return float(cell)
     except ValueError as error:
-        raise EvaluationError(f"{where}: the start {cell!r} is no number") from error
+        raise EvaluationError(f"{where}: the start {cell!r} is not a number.") from error
 
 
 def match_sounds(root: Path, segments: Mapping[str, Segment]) -> tuple[dict[str, Sound], int]:
-    """The sound of every segment that is there, and how many fitting names were left over."""
+    """Returns the sounds by segment, and the number of further files with a listed id."""
     found: dict[str, Sound] = {}
     surplus = 0
     for place in (root, *map(Path, audio_files(root, (".zip", ".tar")).values())):
@@ -203,7 +203,7 @@ def match_sounds(root: Path, segments: Mapping[str, Segment]) -> tuple[dict[str,
 
 
 def _video(text: str, segments: Mapping[str, Segment]) -> tuple[str, str]:
-    """The listed id that a file's stem begins with, after a possible `Y`, and what follows it.
+    """Returns the listed id that a file's stem begins with (after an optional `Y`), and the rest.
 
     ("", "") if there is none. Only the lists tell a `Y` that was put before an id from an id that
     begins with one.
@@ -216,7 +216,7 @@ def _video(text: str, segments: Mapping[str, Segment]) -> tuple[str, str]:
 
 
 def _same_start(rest: str, start: float) -> bool:
-    """Whether what follows the id names no start, or the right one in seconds or milliseconds."""
+    """Returns whether the rest of a name is empty or the right start (seconds or milliseconds)."""
     named = _START.match(rest)
     if not named:
         return True
@@ -236,7 +236,7 @@ def _attrition(segments: Mapping[str, Segment], sounds: Mapping[str, Sound]) -> 
 
 
 def _shortfall(clips: tuple[Clip, ...], labels: Labels) -> list[str]:
-    """Why this copy cannot stand for AudioSet, as sentences; empty if it can."""
+    """Returns how this copy falls short of AudioSet, as sentences; empty if it does not."""
     sizes = Counter(clip.part for clip in clips)
     reasons = [
         f"Only {sizes[part]:,} {part} clips are there; a result counts from {least:,}."

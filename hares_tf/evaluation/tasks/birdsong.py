@@ -30,7 +30,7 @@ from hares_tf.recordings.tables import read_table
 DATASET = Dataset(
     name="Birdsong (DCASE 2018 task 3, development sets)",
     folder="birdsong",
-    licence="Creative Commons (warblrb10k and BirdVox-DCASE-20k: CC BY 4.0)",
+    license="Creative Commons (warblrb10k and BirdVox-DCASE-20k: CC BY 4.0)",
     citation="Stowell et al., Automatic acoustic detection of birds through deep learning, 2019",
     obtain="""\
 1. Open https://dcase.community/challenge2018/task-bird-audio-detection, section Download.
@@ -67,7 +67,7 @@ total."""
 
 
 def _read(places: Places) -> Manifest:
-    """The paper's task: all three sets, split by the user's file."""
+    """Reads the paper's task: all three sets, split by the user's file."""
     root, tables = _tables(places)
     listed = {key: label for table in tables.values() for key, label in table.items()}
     splits, shortfall = split_as_paper(places, "birdsong", EXPLANATION, listed, PAPER_CLIPS)
@@ -76,7 +76,7 @@ def _read(places: Places) -> Manifest:
 
 
 def _read_official(places: Places) -> Manifest:
-    """The challenge's scheme: each set is a fold."""
+    """Reads the challenge's scheme, in which each set is a fold."""
     root, tables = _tables(places)
     listed = {key: label for table in tables.values() for key, label in table.items()}
     folds = {key: name for name, table in tables.items() for key in table}
@@ -85,7 +85,7 @@ def _read_official(places: Places) -> Manifest:
 
 
 def _tables(places: Places) -> tuple[Path, dict[str, dict[str, str]]]:
-    """The folder that holds everything, and data set -> {id: label}."""
+    """Returns the folder of all data sets, and the labels by id of each data set."""
     usual = [table for table, _ in SETS.values()]
     found = find(places, DATASET, "", *usual)
     root = found if found.is_dir() else found.parent
@@ -99,7 +99,7 @@ def _tables(places: Places) -> tuple[Path, dict[str, dict[str, str]]]:
 
 
 def _table_path(root: Path, paths: list[Path], name: str, usual: str, token: str) -> Path:
-    """The table of a data set: the one of the usual name, else the only one that names the set."""
+    """Returns a data set's table: that of the usual name, or the only one that names the set."""
     exact = [path for path in paths if path.name == usual]
     near = exact[:1] or [path for path in paths if token in path.name.lower()]
     if len(near) == 1:
@@ -107,7 +107,7 @@ def _table_path(root: Path, paths: list[Path], name: str, usual: str, token: str
     if near:
         raise EvaluationError(
             f"{root} has {len(near)} tables that may be the labels of {name} "
-            f"({', '.join(path.name for path in near)}); keep only {usual}"
+            f"({', '.join(path.name for path in near)}); keep only {usual}."
         )
     raise EvaluationError(
         f"{root} lacks the labels of {name}: no table {usual} is in it.\n{DATASET.obtain}"
@@ -121,11 +121,11 @@ def _read_labels(path: Path, first_in: dict[str, str]) -> dict[str, str]:
         key, label = stem(row["itemid"]), row["hasbird"].strip()
         where = f"{path}, row {number}"
         if not key:
-            raise EvaluationError(f"{where}: the column 'itemid' is empty")
+            raise EvaluationError(f"{where}: the column 'itemid' is empty.")
         if label not in LABELS.names:
-            raise EvaluationError(f"{where}: hasbird of {key} is {label!r}, not 0 or 1")
+            raise EvaluationError(f"{where}: hasbird of {key} is {label!r}, not 0 or 1.")
         if key in first_in:
-            raise EvaluationError(f"{where}: {key} is listed already ({first_in[key]})")
+            raise EvaluationError(f"{where}: {key} is listed already ({first_in[key]}).")
         table[key], first_in[key] = label, where
     return table
 

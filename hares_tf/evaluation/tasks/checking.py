@@ -200,7 +200,7 @@ def table(results: Sequence[Findings]) -> str:
                 str(len(manifest.missing)) if manifest else "",
                 damaged,
                 hours,
-                task.dataset.licence if task.dataset else "",
+                task.dataset.license if task.dataset else "",
             ]
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

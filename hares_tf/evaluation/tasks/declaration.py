@@ -1,4 +1,4 @@
-"""What a task is: data, and one function that reads its list of clips."""
+"""Declarations of tasks: data, and one function that reads the list of clips."""
 
 import hashlib
 from collections import Counter
@@ -17,11 +17,11 @@ SUITES = ("hares", "variant", "mini", "user")
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One labelled recording.
+    """One labeled recording.
 
     Attributes:
-        id: unique within the task (the data set's own name for it).
-        sound: where its audio is.
+        id: its name in the data set, unique within the task.
+        sound: its audio.
         label: its class; for slots and tags a tuple of names (see `Labels`).
         part: "train", "validation" or "test", or the number of its fold.
     """
@@ -34,7 +34,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The list of a task's clips.
+    """The clips of a task, with labels and splits.
 
     Attributes:
         clips: all clips that take part and whose audio is there.
@@ -54,11 +54,11 @@ class Manifest:
 
     @property
     def part_sizes(self) -> dict[str, int]:
-        """Number of clips by split or fold."""
+        """The number of clips by split or fold."""
         return dict(sorted(Counter(clip.part for clip in self.clips).items()))
 
     def content_hash(self, digests: list[str]) -> str:
-        """SHA-256 over (id, label, part, digest of the audio) of every clip, in order."""
+        """Returns the SHA-256 over (id, label, part, digest of the audio) of all clips."""
         whole = hashlib.sha256()
         for clip, digest in zip(self.clips, digests, strict=True):
             label = clip.label if isinstance(clip.label, str) else "\x1f".join(clip.label)
@@ -68,7 +68,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Places:
-    """Where a user keeps data.
+    """The folders in which a user keeps data.
 
     Attributes:
         data_dir: holds one folder (or the archives) per data set, as distributed; None if unknown.
@@ -82,12 +82,12 @@ class Places:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Where a task's recordings come from, for people.
+    """The data set that a task's recordings come from, described for users.
 
     Attributes:
-        name: as its authors call it.
+        name: its name as given by its authors.
         folder: the folder below `data_dir` that it is looked for in first.
-        licence: of the audio, in a few words.
+        license: license of the audio, in a few words.
         citation: who to cite, one line.
         obtain: steps to get the data and how to lay them out below `data_dir`, as plain text.
         known_bad: ids that are left out, with the reason.
@@ -95,7 +95,7 @@ class Dataset:
 
     name: str
     folder: str
-    licence: str
+    license: str
     citation: str
     obtain: str
     known_bad: Mapping[str, str] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Windows:
-    """The parts of a clip that a head sees.
+    """The windows of a clip that heads are trained and tested on.
 
     Attributes:
         seconds: length of a window.
@@ -130,7 +130,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Task:
-    """One row of a table: what is asked of an encoder, and how the answer is scored.
+    """A task: one row of a results table.
 
     Attributes:
         id: unique name; the name of the result file.
@@ -166,7 +166,7 @@ class Task:
     source: str = ""
 
     def declaration(self) -> dict:
-        """The fields that decide what is computed, as JSON data."""
+        """Returns the fields that affect the score, as JSON data."""
         return {
             "id": self.id,
             "version": self.version,

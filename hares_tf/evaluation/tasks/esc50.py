@@ -23,7 +23,7 @@ from hares_tf.recordings.tables import read_table
 DATASET = Dataset(
     name="ESC-50",
     folder="esc50",
-    licence="CC BY-NC 3.0",
+    license="CC BY-NC 3.0",
     citation="Piczak, ESC: Dataset for environmental sound classification, 2015",
     obtain="""\
 1. Open https://github.com/karolpiczak/ESC-50 and fetch ESC-50-master.zip (about 600 MB), or clone
@@ -46,20 +46,20 @@ def _read(places: Places) -> Manifest:
     for where, row in _rows(place):
         name, fold = row["filename"], row["fold"]
         if name in listed:
-            raise EvaluationError(f"{where}: {name} is listed already")
+            raise EvaluationError(f"{where}: {name} is listed already.")
         if fold not in FOLDS:
-            raise EvaluationError(f"{where}: fold {fold!r} is not one of {', '.join(FOLDS)}")
+            raise EvaluationError(f"{where}: fold {fold!r} is not one of {', '.join(FOLDS)}.")
         if category_of.setdefault(row["target"], row["category"]) != row["category"]:
             raise EvaluationError(
                 f"{where}: target {row['target']} is {row['category']!r} here and "
-                f"{category_of[row['target']]!r} further up"
+                f"{category_of[row['target']]!r} further up."
             )
         listed[name], folds[name] = row["category"], fold
     names = sorted(category_of.values())
     if len(names) != N_CLASSES or len(set(names)) != N_CLASSES:
         raise EvaluationError(
             f"{place}: {TABLE} has {len(set(names))} categories and {len(names)} targets, "
-            f"not {N_CLASSES} of each"
+            f"not {N_CLASSES} of each."
         )
     sounds = {
         name.rpartition("/")[2]: sound
@@ -70,13 +70,13 @@ def _read(places: Places) -> Manifest:
 
 
 def _place(places: Places) -> Path:
-    """The folder or archive that holds `audio` and `meta`."""
+    """Returns the folder or archive that holds `audio` and `meta`."""
     found = find(places, DATASET, "ESC-50-master", "ESC-50", "ESC-50-master.zip", TABLE)
     return found.parent.parent if found.name == "esc50.csv" else found
 
 
 def _rows(place: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """(where, row) of the table, from the folder or from inside the archive."""
+    """Yields (place, row) of the table, which is in the folder or in the archive."""
     where, content = str(place / TABLE), None
     if not place.is_dir():
         where, content = _table_in(place)
@@ -88,7 +88,7 @@ def _table_in(place: Path) -> tuple[str, bytes]:
     """Returns the name and the content of the table in an archive."""
     tables = [m for name, m in sounds_in(place, ".csv").items() if f"/{name}".endswith(f"/{TABLE}")]
     if len(tables) != 1:
-        raise EvaluationError(f"{place} has {len(tables)} tables {TABLE}, not one; fetch it again")
+        raise EvaluationError(f"{place} has {len(tables)} tables {TABLE}, not one; fetch it again.")
     try:
         return tables[0].where, tables[0].read()
     except AudioError as error:

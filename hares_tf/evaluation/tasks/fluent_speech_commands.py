@@ -44,7 +44,7 @@ _FOLDER = "fluent_speech_commands_dataset"
 DATASET = Dataset(
     name="Fluent Speech Commands",
     folder="fluent_speech_commands",
-    licence="Fluent Speech Commands Public License (academic research)",
+    license="Fluent Speech Commands Public License (academic research)",
     citation="L. Lugosch et al., Speech model pre-training for end-to-end spoken language "
     "understanding, Interspeech 2019",
     obtain=f"""Ask for the data at https://fluent.ai/research/fluent-speech-commands/ (about 1.5 GB;
@@ -58,7 +58,7 @@ def _read(places: Places) -> Manifest:
     table = f"data/{_TABLES['train']}"
     root = find(places, DATASET, f"{_FOLDER}/{table}", table).parent.parent
     if not (root / "wavs").is_dir():
-        raise EvaluationError(f"{root} has tables but no folder wavs; unpack the recordings there")
+        raise EvaluationError(f"{root} has tables but no folder wavs; unpack the recordings there.")
     sounds = {f"wavs/{name}": sound for name, sound in sounds_in(root / "wavs").items()}
     clips: list[Clip] = []
     missing: list[str] = []
@@ -66,7 +66,7 @@ def _read(places: Places) -> Manifest:
     for part, file in _TABLES.items():
         for where, path, label in _rows(root / "data" / file):
             if path in first:
-                raise EvaluationError(f"{where}: {path} is listed already ({first[path]})")
+                raise EvaluationError(f"{where}: {path} is listed already ({first[path]}).")
             first[path] = where
             if path in sounds:
                 clips.append(Clip(path, sounds[path], label, part))
@@ -74,20 +74,20 @@ def _read(places: Places) -> Manifest:
                 missing.append(path)
     if not clips:
         raise EvaluationError(
-            f"none of the {len(missing)} listed recordings (such as {next(iter(first), 'none')}) "
-            f"is in {root}; unpack them there"
+            f"None of the {len(missing)} listed recordings (such as {next(iter(first), 'none')}) "
+            f"is in {root}; unpack them there."
         )
     return Manifest(tuple(clips), Labels.slots(SLOTS), missing=tuple(missing))
 
 
 def _rows(table: Path):
-    """(where, path, (action, object, location)) of every row."""
+    """Yields (place, path, (action, object, location)) of every row."""
     for number, row in read_table(table, ("path", *SLOTS)):
         for slot, names in SLOTS.items():
             if row[slot] not in names:
                 raise EvaluationError(
                     f"{table}, row {number}: the {slot} {row[slot]!r} is not one of "
-                    f"{', '.join(names)}"
+                    f"{', '.join(names)}."
                 )
         yield f"{table}, row {number}", row["path"], tuple(row[slot] for slot in SLOTS)
 

@@ -43,7 +43,7 @@ _EMPTY_FILE = "the published mp3 is an empty file"
 DATASET = Dataset(
     name="MagnaTagATune",
     folder="magnatagatune",
-    licence="CC BY-NC-SA 3.0",
+    license="CC BY-NC-SA 3.0",
     citation="E. Law, K. West, M. Mandel, M. Bay, J. S. Downie, Evaluation of algorithms using "
     "games: the case of music tagging, ISMIR 2009",
     obtain="""Get mp3.zip.001, mp3.zip.002, mp3.zip.003 (3 GB) and annotations_final.csv from
@@ -56,14 +56,14 @@ in place, or what it unpacks to: the folders 0 to f, there or in a folder mp3.""
 
 
 def _read(places: Places) -> Manifest:
-    """All clips of annotations_final.csv, in its order; their ids are its clip_id."""
+    """Reads all clips of annotations_final.csv, in its order; ids are from its column clip_id."""
     table = find(places, DATASET, "annotations_final.csv")
     sounds = _sounds(find(places, DATASET, "mp3", "mp3.zip", "mp3_all.zip", "0"))
     clips, missing, ids, n_excluded = [], [], set(), 0
     for line, row in read_table(table, ("clip_id", "mp3_path", *TAGS), delimiter="\t"):
         clip, path = row["clip_id"], row["mp3_path"]
         if clip in ids:
-            raise EvaluationError(f"{table}, row {line}: the clip {clip!r} is listed twice")
+            raise EvaluationError(f"{table}, row {line}: the clip {clip!r} is listed twice.")
         ids.add(clip)
         part = _part(table, line, path)
         tags = _tags(table, line, row)
@@ -75,14 +75,14 @@ def _read(places: Places) -> Manifest:
             missing.append(clip)
     if not clips:
         raise EvaluationError(
-            f"none of the {len(ids)} clips in {table} was found; the first looked for is "
+            f"None of the {len(ids)} clips in {table} was found; the first looked for is "
             f"{missing[0] if missing else 'none'}. {DATASET.obtain}"
         )
     return Manifest(tuple(clips), Labels.tags(TAGS), missing=tuple(missing), n_excluded=n_excluded)
 
 
 def _sounds(place: Path) -> dict[str, Sound]:
-    """Paths as the table writes them ("folder/name.mp3") -> sounds.
+    """Returns the sounds by path as in the table ("folder/name.mp3").
 
     Args:
         place: an archive, a folder that holds the 16 folders, or the first of these.
@@ -107,7 +107,7 @@ def _part(table: Path, line: int, path: str) -> str:
     folder = path.split("/")[0]
     if len(folder) != 1 or folder not in _FOLDERS:
         raise EvaluationError(
-            f"{table}, row {line}: mp3_path {path!r} does not begin with one of the folders 0 to f"
+            f"{table}, row {line}: mp3_path {path!r} does not begin with one of the folders 0 to f."
         )
     number = int(folder, 16)
     return "train" if number < 12 else "validation" if number == 12 else "test"
@@ -117,7 +117,7 @@ def _tags(table: Path, line: int, row: Mapping[str, str]) -> tuple[str, ...]:
     for tag in TAGS:
         if row[tag] not in ("0", "1"):
             raise EvaluationError(
-                f"{table}, row {line}: the tag {tag!r} is {row[tag]!r}, neither 0 nor 1"
+                f"{table}, row {line}: the tag {tag!r} is {row[tag]!r}, neither 0 nor 1."
             )
     return tuple(tag for tag in TAGS if row[tag] == "1")
 

@@ -1,4 +1,4 @@
-"""The CSV manifests of tasks that users write: one row per recording."""
+"""CSV manifests of users' tasks, with one row per recording."""
 
 import os
 from pathlib import Path
@@ -16,14 +16,16 @@ def read_manifest_table(
     """Reads and checks a manifest.
 
     Args:
-        root: the folder that no path may leave.
+        root: the folder that all paths must be inside.
         manifest: the CSV's path below it.
         columns: {"file": ..., "label": [...], "split" or "fold": ...}, names of columns.
-        kind: of the labels, see `Labels`.
-        places: not used; these manifests know where their audio is.
+        kind: kind of the labels, see `Labels`.
+        places: not used, because the paths are in the manifest.
 
     Raises:
-        EvaluationError: what is wrong, with the row as a text editor numbers it.
+        EvaluationError: a row or the whole manifest is wrong; the message names the row as a text
+            editor numbers it.
+        RecordingsError: the manifest cannot be read as a table.
     """
     path = _inside(root, root / manifest, f"the manifest {manifest!r}")
     folds = "fold" in columns
@@ -35,22 +37,22 @@ def read_manifest_table(
         where = f"{path}, row {number}"
         file, part = row[columns["file"]], row[columns["fold" if folds else "split"]]
         if not file:
-            raise EvaluationError(f"{where}: the column {columns['file']!r} is empty")
+            raise EvaluationError(f"{where}: the column {columns['file']!r} is empty.")
         if not part:
             n_excluded += 1
             continue
         if not folds and part not in SPLITS:
             raise EvaluationError(
-                f"{where}: split {part!r} is not one of {', '.join(SPLITS)} (or empty: left out)"
+                f"{where}: split {part!r} is not one of {', '.join(SPLITS)} (or empty: left out)."
             )
         label = _label([row[column] for column in columns["label"]], kind, f"{where}: {file}")
         audio = str(_inside(root, path.parent / file, where))
         if audio in row_of:
-            kind_of_error = "is in two splits" if part_of[audio] != part else "is listed twice"
-            raise EvaluationError(f"{where}: {file} {kind_of_error} (first in row {row_of[audio]})")
+            problem = "is in two splits" if part_of[audio] != part else "is listed twice"
+            raise EvaluationError(f"{where}: {file} {problem} (first in row {row_of[audio]}).")
         if not os.path.isfile(audio):  # unlike Path.is_file, never raises
             problem = "is a folder" if os.path.isdir(audio) else "does not exist"
-            raise EvaluationError(f"{where}: the audio file {audio} {problem}")
+            raise EvaluationError(f"{where}: the audio file {audio} {problem}.")
         row_of[audio], part_of[audio] = number, part
         clips.append(Clip(file, FileSound(audio), label, part))
     rows = [row_of[clip.sound.path] for clip in clips]
@@ -64,16 +66,16 @@ def read_manifest_table(
 
 
 def _label(cells: list[str], kind: str, where: str) -> str | tuple[str, ...]:
-    """The label of a row, of the kind that `Clip` wants; a clip may have no tags."""
+    """Returns the label of a row as `Clip` takes it; a clip may have no tags."""
     if kind == "tags":
         return tuple(dict.fromkeys(tag.strip() for tag in cells[0].split(";") if tag.strip()))
     if not all(cells):
-        raise EvaluationError(f"{where} has no label")
+        raise EvaluationError(f"{where} has no label.")
     return cells[0] if kind == "classes" else tuple(cells)
 
 
 def _label_space(clips: list[Clip], columns: dict, kind: str) -> Labels:
-    """All names that occur, sorted."""
+    """Returns the label space: all names that occur, sorted."""
     if kind == "classes":
         return Labels.classes(sorted({clip.label for clip in clips}))
     if kind == "tags":
@@ -93,22 +95,22 @@ def _columns(columns: dict) -> list[str]:
 
 
 def _inside(root: Path, path: Path, where: str) -> Path:
-    """`path` without `..`; refuses one outside `root`. Links inside the root may lead anywhere."""
+    """Returns `path` without `..`; it must be inside `root`, where links may lead anywhere."""
     root = Path(os.path.abspath(root))
     absolute = Path(os.path.abspath(path))
     if not absolute.is_relative_to(root):
-        raise EvaluationError(f"{where}: {path} leads outside the data folder {root}")
+        raise EvaluationError(f"{where}: {path} leads outside the data folder {root}.")
     return absolute
 
 
 def _check_parts(path: Path, clips: list[Clip], rows: list[int], kind: str, folds: bool) -> None:
-    """Refuses lists that nothing can be learned from, naming the row where there is one."""
+    """Raises EvaluationError for clips that no head can be trained and tested on."""
     if not clips:
-        raise EvaluationError(f"{path}: no row takes part (no rows, or every split is empty)")
+        raise EvaluationError(f"{path}: no row takes part (no rows, or every split is empty).")
     parts = {clip.part for clip in clips}
     if folds and len(parts) < 3:
         raise EvaluationError(
-            f"{path}: {len(parts)} fold(s); cross-validation with an inner choice needs three"
+            f"{path}: {len(parts)} fold(s); cross-validation with an inner choice needs three."
         )
     labels = [clip.label for clip in clips]
     columns = {"classes": [labels], "slots": zip(*labels, strict=True), "tags": []}[kind]
@@ -116,15 +118,15 @@ def _check_parts(path: Path, clips: list[Clip], rows: list[int], kind: str, fold
         _check_names(path, names, [clip.part for clip in clips], rows, folds)
     for part in () if folds else ("train", "test"):
         if part not in parts:
-            raise EvaluationError(f"{path}: no row has the split {part!r}")
+            raise EvaluationError(f"{path}: no row has the split {part!r}.")
     if kind == "tags" and not any(clip.label for clip in clips if folds or clip.part == "train"):
-        raise EvaluationError(f"{path}: no training clip carries a tag")
+        raise EvaluationError(f"{path}: no training clip carries a tag.")
 
 
 def _check_names(path: Path, names, parts: list[str], rows: list[int], folds: bool) -> None:
-    """Refuses labels (one of each clip) that cannot be learned or tested."""
+    """Raises EvaluationError for labels (one of each clip) that cannot be learned or tested."""
     if len(set(names)) < 2:
-        raise EvaluationError(f"{path}: all clips carry one label, {names[0]!r}")
+        raise EvaluationError(f"{path}: all clips carry one label, {names[0]!r}.")
     where: dict[str, set[str]] = {}
     first_row: dict[str, int] = {}
     for name, part, row in zip(names, parts, rows, strict=True):
@@ -135,13 +137,13 @@ def _check_names(path: Path, names, parts: list[str], rows: list[int], folds: bo
             if len(where[name]) < 3:
                 raise EvaluationError(
                     f"{path}, row {first_row[name]}: the label {name!r} is in "
-                    f"{len(where[name])} fold(s) only; every label must be in at least three"
+                    f"{len(where[name])} fold(s) only; every label must be in at least three."
                 )
         return
     if sum("train" in parts for parts in where.values()) < 2:
-        raise EvaluationError(f"{path}: all training clips carry one label")
+        raise EvaluationError(f"{path}: all training clips carry one label.")
     for name, part, row in zip(names, parts, rows, strict=True):
         if "train" not in where[name]:
             raise EvaluationError(
-                f"{path}, row {row}: the label {name!r} of a {part} clip occurs in no training clip"
+                f"{path}, row {row}: the label {name!r} of a {part} clip is in no training clip."
             )

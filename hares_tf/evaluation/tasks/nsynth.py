@@ -47,7 +47,7 @@ _EXPECTED = {"train": 289_205, "validation": 12_678, "test": 4_096}
 DATASET = Dataset(
     name="NSynth",
     folder="nsynth",
-    licence="CC BY 4.0",
+    license="CC BY 4.0",
     citation="J. Engel et al., Neural audio synthesis of musical notes with WaveNet autoencoders, "
     "ICML 2017",
     obtain="""Download nsynth-train, nsynth-valid and nsynth-test, each as .jsonwav.tar.gz (22 GB,
@@ -59,7 +59,7 @@ Or give --tfds_dir with nsynth/full prepared by tensorflow-datasets.""",
 
 
 def _read(field: str, places: Places) -> Manifest:
-    """All notes of the three lists, by name within a split; their ids are the notes' names.
+    """Reads all notes of the three lists, by name within a split; ids are the notes' names.
 
     Args:
         field: of examples.json, a key of `_LABELS`.
@@ -79,14 +79,14 @@ def _read(field: str, places: Places) -> Manifest:
             else:
                 clips.append(Clip(note, sound, label, part))
     if not clips:
-        raise EvaluationError(f"none of NSynth's {len(missing)} notes was found. {DATASET.obtain}")
+        raise EvaluationError(f"None of NSynth's {len(missing)} notes was found. {DATASET.obtain}")
     return Manifest(tuple(clips), labels, missing=tuple(missing))
 
 
 def _notes(
     places: Places, split: str, field: str, known: frozenset[str]
 ) -> Iterator[tuple[str, str, Sound | None]]:
-    """(note, label, its sound or None where it is absent) of a split, in the order of the names."""
+    """Yields (note, label, sound or None if it is absent) of a split, in the order of the names."""
     folder = f"nsynth-{split}"
     archive = f"{folder}.jsonwav.tar"
     place = find(places, DATASET, folder, archive, f"{archive}.gz")
@@ -104,13 +104,13 @@ def _notes(
         if isinstance(value, int) != (field == "pitch") or label not in known:
             raise EvaluationError(
                 f"{files[table].where}: {field} of {note!r} is {value!r}, which is none of the "
-                f"{len(known)} known ones"
+                f"{len(known)} known ones."
             )
         yield note, label, files.get(f"{root}audio/{note}.wav")
 
 
 def _values(table: Sound, field: str) -> dict[str, object]:
-    """The value of a field for every note of an examples.json."""
+    """Returns the value of a field for every note of an examples.json."""
 
     def keep(fields: dict):
         # Called for every object as soon as it is parsed: of 289,205 notes (150 MB of JSON), all
@@ -124,11 +124,11 @@ def _values(table: Sound, field: str) -> dict[str, object]:
             with open(table.where, encoding="utf-8") as file:
                 values = json.load(file, object_hook=keep)
     except (OSError, AudioError) as error:
-        raise EvaluationError(f"cannot read {table.where} ({error})") from error
+        raise EvaluationError(f"Cannot read {table.where} ({error}).") from error
     except ValueError as error:
         raise EvaluationError(f"{table.where} is not JSON: {error}") from error
     if not isinstance(values, dict):
-        raise EvaluationError(f"{table.where} is no list of notes by name")
+        raise EvaluationError(f"{table.where} is not a list of notes by name.")
     return values
 
 

@@ -1,4 +1,4 @@
-"""Data sets that tensorflow-datasets has prepared already, read in place.
+"""Reads data sets that tensorflow-datasets has prepared, in place.
 
 Whoever has a `data_dir` of tensorflow-datasets need not fetch and unpack NSynth, VoxForge,
 VoxCeleb or Speech Commands again. Its record files are made to be read from their beginning; an
@@ -81,7 +81,7 @@ def read_prepared(
     feature: str = "label",
     rename: Callable[[str], str] = str,
 ) -> Manifest | None:
-    """The clips of a prepared data set; None where there is none.
+    """Returns the clips of a prepared data set, or None if there is none.
 
     Args:
         places: `tfds_dir` is looked in.
@@ -109,28 +109,28 @@ def read_prepared(
             if label not in known:
                 raise EvaluationError(
                     f"{folder}: {feature} of {split} example {number} is {label!r}, which is none "
-                    f"of the task's {len(known)} labels"
+                    f"of the task's {len(known)} labels."
                 )
             sound = TfdsSound(paths[file], record, offset, size, whole, index["rate"])
             clips.append(Clip(name or f"{split}/{number}", sound, label, _PARTS[split]))
     if not clips:
-        raise EvaluationError(f"{folder} has no examples: prepare the data set again")
+        raise EvaluationError(f"{folder} has no examples: prepare the data set again.")
     source = f"read from the prepared data set {builder.name}/{folder.name} of tensorflow-datasets"
     return Manifest(tuple(clips), labels, notes=(source, *builder.notes))
 
 
 def speech_commands(places: Places, labels: Labels) -> Manifest | None:
-    """`read_prepared` for Speech Commands with 12 labels, which keep the builder's names."""
+    """Reads Speech Commands with 12 labels, which keep the builder's names (`read_prepared`)."""
     return read_prepared(places, SPEECH_COMMANDS, labels)
 
 
 def voxforge(places: Places, labels: Labels) -> Manifest | None:
-    """`read_prepared` for VoxForge; labels are the languages "de", "en", "es", "fr", "it", "ru"."""
+    """Reads VoxForge; labels are the languages "de", "en", "es", "fr", "it", "ru"."""
     return read_prepared(places, VOXFORGE, labels)
 
 
 def voxceleb(places: Places, labels: Labels) -> Manifest | None:
-    """`read_prepared` for VoxCeleb1; labels are the speakers "id10001" to "id11251".
+    """Reads VoxCeleb1; labels are the speakers "id10001" to "id11251".
 
     The builder's class n is the speaker id10000 + n; its class 0 is never used.
     """
@@ -138,14 +138,14 @@ def voxceleb(places: Places, labels: Labels) -> Manifest | None:
 
 
 def _prepared_folder(places: Places, name: str) -> Path | None:
-    """The newest version of a prepared data set; None where none is finished."""
+    """Returns the folder of the newest finished version of a data set, or None."""
     if places.tfds_dir is None:
         return None
     root = Path(os.path.abspath(places.tfds_dir))
     if not root.is_dir():
         raise EvaluationError(
-            f"the data_dir of tensorflow-datasets {root} is no folder: --tfds_dir names the one "
-            "that holds a folder per builder, usually ~/tensorflow_datasets"
+            f"The data_dir of tensorflow-datasets {root} is not a folder: --tfds_dir names the one "
+            "that holds a folder per builder, usually ~/tensorflow_datasets."
         )
     versions = [
         (tuple(map(int, folder.name.split("."))), folder)
@@ -157,7 +157,7 @@ def _prepared_folder(places: Places, name: str) -> Path | None:
 
 
 def _index(folder: Path, builder: Builder) -> dict:
-    """The index of a prepared data set: from the cache, or made and put there."""
+    """Returns the index of a prepared data set, from the cache if it is there."""
     with os.scandir(folder) as entries:
         states = sorted((e.name, e.stat().st_size, e.stat().st_mtime_ns) for e in entries)
     key = [_INDEX_VERSION, str(folder), builder.labels, builder.id, states]
@@ -196,17 +196,18 @@ def _make_index(folder: Path, builder: Builder) -> dict:
         }
     except Exception as error:  # the library raises all kinds
         raise EvaluationError(
-            f"{folder} is no data set that tensorflow-datasets can open ({error}); prepare it again"
+            f"{folder} is not a data set that tensorflow-datasets can open ({error}); prepare it "
+            "again."
         ) from error
     if len(audio.shape) != 1:
-        raise EvaluationError(f"{folder}: audio has the shape {audio.shape}; one channel is needed")
+        raise EvaluationError(f"{folder}: audio has the shape {audio.shape}, not one channel.")
     files: list[str] = []
     splits: dict[str, list] = {split: [] for split in shards}
     for split, pairs in shards.items():
         for path, length in pairs:
             found = [[len(files), *example] for example in _examples(Path(path), builder, names)]
             if len(found) != length:
-                raise EvaluationError(f"{path} has {len(found)} of {length} examples; {AGAIN}")
+                raise EvaluationError(f"{path} has {len(found)} of {length} examples; {AGAIN}.")
             files.append(path.name)
             splits[split].extend(found)
     rate = getattr(audio, "sample_rate", None) or _SAMPLE_RATE
@@ -240,6 +241,6 @@ def _examples(path: Path, builder: Builder, names: dict[str, list[str]]) -> Iter
                 example.append(number)
             yield example
     except KeyError as error:
-        raise EvaluationError(f"{path}: an example has no {error}; {AGAIN}") from error
+        raise EvaluationError(f"{path}: an example has no {error}; {AGAIN}.") from error
     except (OSError, RuntimeError, ValueError, IndexError) as error:
-        raise EvaluationError(f"{path} cannot be read ({error}); {AGAIN}") from error
+        raise EvaluationError(f"{path} cannot be read ({error}); {AGAIN}.") from error

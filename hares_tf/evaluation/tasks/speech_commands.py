@@ -63,7 +63,7 @@ _URL = "http://download.tensorflow.org/data"
 _DATASET_V2 = Dataset(
     name="Speech Commands v0.02",
     folder="speech_commands",
-    licence="CC BY 4.0",
+    license="CC BY 4.0",
     citation="P. Warden, Speech Commands: a dataset for limited-vocabulary speech recognition, "
     "arXiv:1804.03209, 2018",
     obtain=f"""Download {_URL}/{_V002}.tar.gz (2.4 GB).
@@ -128,7 +128,7 @@ def _label_of_12(word: str) -> str:
 
 
 def _silence(noises: Mapping[str, Sound], parts: Mapping[str, str]) -> list[Clip]:
-    """Stretches of one second at every half second, as tensorflow-datasets cuts them.
+    """Cuts stretches of one second at every half second, as tensorflow-datasets does.
 
     Starts are `range(0, samples - rate, rate // 2)`, so the stretch that would end with the
     recording is not among them.
@@ -143,7 +143,8 @@ def _silence(noises: Mapping[str, Sound], parts: Mapping[str, str]) -> list[Clip
             header = soundfile.info(io.BytesIO(content(noises[name])))
         except soundfile.SoundFileError as error:
             raise EvaluationError(
-                f"{noises[name].where} is no recording that can be read ({error}); fetch it again"
+                f"{noises[name].where} is not a recording that can be read ({error}); fetch it "
+                "again."
             ) from error
         rate = header.samplerate
         for start in range(0, header.frames - rate, rate // 2):
@@ -154,7 +155,7 @@ def _silence(noises: Mapping[str, Sound], parts: Mapping[str, str]) -> list[Clip
 
 
 def _test_set(places: Places) -> list[Clip]:
-    """All clips of the separate test set: LABEL/FILE.wav, among them .wav.wav."""
+    """Returns all clips of the separate test set: LABEL/FILE.wav, some of them .wav.wav."""
     place = find(places, _DATASET_V1, _TEST_SET, f"{_TEST_SET}.tar", f"{_TEST_SET}.tar.gz")
     clips = []
     for path, sound in sorted(sounds_in(place).items()):
@@ -162,11 +163,11 @@ def _test_set(places: Places) -> list[Clip]:
         if folder not in LABELS_12:
             raise EvaluationError(
                 f"{sound.where}: {folder or 'the top'} is none of the {len(LABELS_12)} labels "
-                f"({', '.join(LABELS_12)}); keep only the test set in {place}"
+                f"({', '.join(LABELS_12)}); keep only the test set in {place}."
             )
         clips.append(Clip(f"{_TEST_SET}/{folder}/{file}", sound, folder, "test"))
     if not clips:
-        raise EvaluationError(f"{place} holds no .wav file; unpack the test set there again")
+        raise EvaluationError(f"{place} holds no .wav file; unpack the test set there again.")
     return clips
 
 

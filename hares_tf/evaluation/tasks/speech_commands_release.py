@@ -52,14 +52,14 @@ class Release:
     noises: Mapping[str, Sound]
 
     def clips(self, label: Callable[[str], str]) -> list[Clip]:
-        """All recordings of words; what no list names is for training."""
+        """Returns all recordings of words; those in no list are for training."""
         return [
             Clip(name, sound, label(name.split("/")[0]), self.listed.get(name, "train"))
             for name, sound in self.recordings.items()
         ]
 
     def missing(self, *parts: str) -> list[str]:
-        """Listed recordings of some splits that are not there."""
+        """Returns the listed recordings of some splits that do not exist."""
         return [
             name
             for name, part in self.listed.items()
@@ -105,7 +105,7 @@ def read_release(places: Places, dataset: Dataset, archive: str, words: tuple[st
     if not recordings:
         raise EvaluationError(
             f"{place} has the lists of {dataset.name}, but no recording of a word "
-            f"(such as yes/*.wav) beside them; unpack the whole archive there"
+            f"(such as yes/*.wav) beside them; unpack the whole archive there."
         )
     return Release(recordings, listed, noises)
 
@@ -116,31 +116,31 @@ def _read_lists(
     listed: dict[str, str] = {}
     for file, sound in lists.items():
         if sound is None:
-            raise EvaluationError(f"{place} has no {file}; unpack the whole archive there")
+            raise EvaluationError(f"{place} has no {file}; unpack the whole archive there.")
         for number, name in _lines(sound):
             word, _, recording = name.partition("/")
             if word not in WORDS or not recording.endswith(".wav") or "/" in recording:
                 raise EvaluationError(
                     f"{sound.where}, line {number}: {name!r} is not WORD/FILE.wav with one of the "
-                    f"{len(WORDS)} words"
+                    f"{len(WORDS)} words."
                 )
             if name in listed:
-                raise EvaluationError(f"{sound.where}, line {number}: {name} is listed twice")
+                raise EvaluationError(f"{sound.where}, line {number}: {name} is listed twice.")
             listed[name] = _LISTS[file]
     added = any(name.startswith(tuple(f"{word}/" for word in _ADDED_IN_V002)) for name in listed)
     if added != (words == WORDS):
         release = "v0.02" if added else "v0.01"
         other = "v0.01" if added else "v0.02"
         raise EvaluationError(
-            f"the lists in {place} are those of {release} (the words {', '.join(_ADDED_IN_V002)} "
+            f"The lists in {place} are those of {release} (the words {', '.join(_ADDED_IN_V002)} "
             f"came with v0.02), but this task needs {other}; put that into a folder of its own, "
-            f"speech_commands_{other}"
+            f"speech_commands_{other}."
         )
     return listed
 
 
 def _lines(sound: Sound) -> list[tuple[int, str]]:
-    """(number, text) of the lines that are not empty."""
+    """Yields (number, text) of the lines that are not empty."""
     try:
         lines = content(sound).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -149,8 +149,8 @@ def _lines(sound: Sound) -> list[tuple[int, str]]:
 
 
 def content(sound: Sound) -> bytes:
-    """The bytes of a file on disk or in an archive."""
+    """Returns the bytes of a file on disk or in an archive."""
     try:
         return sound.read() if isinstance(sound, MemberSound) else Path(sound.path).read_bytes()
     except (AudioError, OSError) as error:
-        raise EvaluationError(f"{sound.where} cannot be read ({error})") from error
+        raise EvaluationError(f"{sound.where} cannot be read ({error}).") from error

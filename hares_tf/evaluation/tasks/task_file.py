@@ -1,4 +1,4 @@
-"""Tasks that a user writes: a short TOML beside a CSV manifest.
+"""Users' tasks: a short TOML file beside a CSV manifest.
 
     id = "barks"                     # default: the file's name
     version = 1                      # default 1; raise it when the labels change
@@ -60,23 +60,23 @@ def read_task_file(path: str | os.PathLike, data_dir: str | os.PathLike | None =
     unknown = sorted(set(fields) - _KEYS)
     if unknown:
         raise EvaluationError(
-            f"{path}: unknown key {unknown[0]!r}; known keys: {', '.join(sorted(_KEYS))}"
+            f"{path}: unknown key {unknown[0]!r}; known keys: {', '.join(sorted(_KEYS))}."
         )
     missing = [key for key in _REQUIRED if key not in fields]
     if missing:
-        raise EvaluationError(f"{path}: the key {missing[0]!r} is missing")
+        raise EvaluationError(f"{path}: the key {missing[0]!r} is missing.")
 
     def text(key: str, default: str | None = None) -> str:
         value = fields.get(key, default)
         if not isinstance(value, str) or not value:
-            raise EvaluationError(f"{path}: {key} must be a text in quotes, not {value!r}")
+            raise EvaluationError(f"{path}: {key} must be a text in quotes, not {value!r}.")
         return value
 
     def one_of(key: str, allowed, default: str | None = None) -> str:
         value = text(key, default)
         if value not in allowed:
             raise EvaluationError(
-                f"{path}: {key} = {value!r} is not one of {', '.join(sorted(allowed))}"
+                f"{path}: {key} = {value!r} is not one of {', '.join(sorted(allowed))}."
             )
         return value
 
@@ -84,18 +84,18 @@ def read_task_file(path: str | os.PathLike, data_dir: str | os.PathLike | None =
     task_id = text("id", path.stem)
     if not task_id.replace("_", "").replace("-", "").replace(".", "").isalnum():
         raise EvaluationError(
-            f"{path}: id = {task_id!r} names the result file: use letters, digits, '_', '-', '.'"
+            f"{path}: id = {task_id!r} names the result file: use letters, digits, '_', '-', '.'."
         )
     if task_id in known_tasks():
         raise EvaluationError(
             f"{path}: {task_id!r} is the id of a task of HARES, whose results yours would replace; "
-            "give it another id"
+            "give it another id."
         )
     head = one_of("head", _HEADS, "linear")
     kind = one_of("labels", KINDS, "classes")
     if head == "svm" and kind != "classes":
         raise EvaluationError(
-            f'{path}: head = "svm" tells classes apart; labels = {kind!r} it cannot'
+            f'{path}: head = "svm" tells classes apart; labels = {kind!r} it cannot.'
         )
     columns = _check_columns(path, fields["columns"], kind, needs_folds=head == "svm")
     return Task(
@@ -114,43 +114,43 @@ def _read_toml(path: Path) -> dict:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise EvaluationError(f"{path}: cannot read this task file ({error.strerror})") from error
+        raise EvaluationError(f"{path}: cannot read this task file ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise EvaluationError(f"{path} is not valid TOML: {error}") from error
 
 
 def _check_columns(path: Path, columns, kind: str, needs_folds: bool) -> dict:
-    """The columns by what they hold; "label" becomes a list of one or, for slots, several."""
+    """Returns the columns by content; "label" becomes a list of one or, for slots, several."""
     if not isinstance(columns, dict):
-        raise EvaluationError(f'{path}: [columns] must map names to texts, such as file = "file"')
+        raise EvaluationError(f'{path}: [columns] must map names to texts, such as file = "file".')
     allowed = {"file", "label", "split", "fold"}
     for key, value in columns.items():
         if key not in allowed:
-            raise EvaluationError(f"{path}: [columns] knows file, label, split, fold, not {key!r}")
+            raise EvaluationError(f"{path}: [columns] knows file, label, split, fold, not {key!r}.")
         if key == "label" and kind == "slots":
             texts = isinstance(value, list) and all(isinstance(name, str) for name in value)
             if not texts or len(value) < 2 or len(set(value)) < len(value):
                 raise EvaluationError(
-                    f"{path}: for slots, label in [columns] is a list of two or more columns"
+                    f"{path}: for slots, label in [columns] is a list of two or more columns."
                 )
         elif not isinstance(value, str):
             raise EvaluationError(
-                f'{path}: [columns] must map names to texts, such as file = "file"'
+                f'{path}: [columns] must map names to texts, such as file = "file".'
             )
     for key in ("file", "label"):
         if key not in columns:
-            raise EvaluationError(f"{path}: [columns] must name the {key!r} column")
+            raise EvaluationError(f"{path}: [columns] must name the {key!r} column.")
     if ("split" in columns) == ("fold" in columns):
-        raise EvaluationError(f"{path}: [columns] must name either a 'split' or a 'fold' column")
+        raise EvaluationError(f"{path}: [columns] must name either a 'split' or a 'fold' column.")
     if needs_folds and "fold" not in columns:
-        raise EvaluationError(f'{path}: head = "svm" needs folds: name a fold column in [columns]')
+        raise EvaluationError(f'{path}: head = "svm" needs folds: name a fold column in [columns].')
     labels = columns["label"]
     return {**columns, "label": labels if isinstance(labels, list) else [labels]}
 
 
 def _positive_integer(path: Path, value) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise EvaluationError(f"{path}: version must be a whole number from 1, not {value!r}")
+        raise EvaluationError(f"{path}: version must be a whole number from 1, not {value!r}.")
     return value
 
 
@@ -159,6 +159,6 @@ def _window(path: Path, value) -> float:
     if not number or not 0.01 <= value <= _MAX_WINDOW_SECONDS:
         raise EvaluationError(
             f"{path}: window_seconds must be a number from 0.01 to {_MAX_WINDOW_SECONDS:g}, "
-            f"not {value!r}"
+            f"not {value!r}."
         )
     return float(value)

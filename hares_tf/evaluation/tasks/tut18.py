@@ -31,7 +31,7 @@ FOLDER = "TUT-urban-acoustic-scenes-2018-development"
 DATASET = Dataset(
     name="TUT Urban Acoustic Scenes 2018, development set",
     folder="tut18",
-    licence="non-commercial use, by the licence of Tampere University of Technology",
+    license="non-commercial use, by the license of Tampere University of Technology",
     citation="Mesaros, Heittola, Virtanen, A multi-device dataset for urban acoustic scene "
     "classification, 2018",
     obtain=f"""\
@@ -73,7 +73,7 @@ apart; its score cannot be compared with the paper's and enters no HARES total."
 
 
 def _read(places: Places) -> Manifest:
-    """The paper's task: all recordings, split by the user's file."""
+    """Reads the paper's task: all recordings, split by the user's file."""
     meta = _meta(places)
     listed: dict[str, str] = {}
     for number, row in read_table(meta, ("filename", "scene_label"), "\t"):
@@ -84,7 +84,7 @@ def _read(places: Places) -> Manifest:
 
 
 def _read_official(places: Places) -> Manifest:
-    """The fold of the data set's own `evaluation_setup`."""
+    """Reads the fold of the data set's own `evaluation_setup`."""
     home = _meta(places).parent
     listed: dict[str, str] = {}
     parts: dict[str, str] = {}
@@ -94,32 +94,32 @@ def _read_official(places: Places) -> Manifest:
             cells = line.split("\t")
             where = f"{path}, entry {number}"
             if len(cells) != 2:
-                raise EvaluationError(f"{where}: not a file and its scene, separated by a tab")
+                raise EvaluationError(f"{where}: not a file and its scene, separated by a tab.")
             parts[_list(listed, *cells, where)] = part
     sounds, notes = _sounds(home)
     return put_together(LABELS, listed, parts, sounds, home, notes=notes)
 
 
 def _meta(places: Places) -> Path:
-    """The table of all recordings; its folder is the data set's."""
+    """Returns the table of all recordings, which is in the data set's folder."""
     return find(places, DATASET, f"{FOLDER}/meta.csv", "meta.csv")
 
 
 def _list(listed: dict[str, str], file: str, scene: str, where: str) -> str:
-    """Adds a recording to the list; returns its key."""
+    """Adds a recording to the list and returns its key."""
     key, scene = stem(file), scene.strip()
     if not key:
-        raise EvaluationError(f"{where}: the name of the recording is empty")
+        raise EvaluationError(f"{where}: the name of the recording is empty.")
     if scene not in SCENES:
-        raise EvaluationError(f"{where}: {scene!r} is none of the scenes {', '.join(SCENES)}")
+        raise EvaluationError(f"{where}: {scene!r} is none of the scenes {', '.join(SCENES)}.")
     if key in listed:
-        raise EvaluationError(f"{where}: {key} is listed already")
+        raise EvaluationError(f"{where}: {key} is listed already.")
     listed[key] = scene
     return key
 
 
 def _sounds(home: Path) -> tuple[dict[str, Sound], tuple[str, ...]]:
-    """Recordings in the data set's own folder, and in its archives beside that folder.
+    """Returns the recordings in the data set's folder and in the archives beside it.
 
     Nothing else beside it is looked at: the mobile data set has the same file names.
     """

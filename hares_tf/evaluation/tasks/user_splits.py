@@ -42,11 +42,11 @@ def stem(name: str) -> str:
 
 
 def read_splits(places: Places, task_id: str, explanation: str) -> dict[str, str]:
-    """The split of every recording, from `data_dir/splits/<task_id>.csv`.
+    """Returns the split of every recording, from `data_dir/splits/<task_id>.csv`.
 
     Args:
-        places: where the user keeps data.
-        task_id: of the task that needs the split.
+        places: the folders in which the user keeps data.
+        task_id: id of the task that needs the split.
         explanation: why a file is needed, where its content comes from, and what to do without
             it; the message of the error when it is absent.
 
@@ -69,19 +69,19 @@ def read_splits(places: Places, task_id: str, explanation: str) -> dict[str, str
     for number, row in read_table(path, ("file", "split")):
         key, split = stem(row["file"]), row["split"].strip()
         if not key:
-            raise EvaluationError(f"{path}, row {number}: the column 'file' is empty")
+            raise EvaluationError(f"{path}, row {number}: the column 'file' is empty.")
         if split not in SPLITS:
             raise EvaluationError(
-                f"{path}, row {number}: split {split!r} is not one of {', '.join(SPLITS)}"
+                f"{path}, row {number}: split {split!r} is not one of {', '.join(SPLITS)}."
             )
         if key in splits:
             raise EvaluationError(
-                f"{path}, row {number}: {key} is listed already in row {row_of[key]}"
+                f"{path}, row {number}: {key} is listed already in row {row_of[key]}."
             )
         splits[key], row_of[key] = split, number
     for split in ("train", "test"):
         if split not in splits.values():
-            raise EvaluationError(f"{path}: no row has the split {split!r}")
+            raise EvaluationError(f"{path}: no row has the split {split!r}.")
     return splits
 
 
@@ -128,7 +128,7 @@ def split_as_paper(
     listed: Mapping[str, str],
     paper_clips: range,
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The user's split of a data set, checked against its tables and the paper.
+    """Returns the user's split of a data set, checked against its tables and the paper.
 
     Args:
         places, task_id, explanation: see `read_splits`.
@@ -150,7 +150,7 @@ def split_as_paper(
     if strangers:
         raise EvaluationError(
             f"{path} names {len(strangers)} recordings that the tables of the data set do not "
-            f"list, such as {strangers[0]!r}; it must be a split of this data set"
+            f"list, such as {strangers[0]!r}; it must be a split of this data set."
         )
     count = sum(split != "validation" for split in splits.values())
     if count in paper_clips:
@@ -171,7 +171,7 @@ def put_together(
     missing: tuple[str, ...] = (),
     notes: tuple[str, ...] = (),
 ) -> Manifest:
-    """A manifest of the listed recordings, in the order of the list.
+    """Returns a manifest of the listed recordings, in the order of the list.
 
     Args:
         labels: the label space.
@@ -191,7 +191,7 @@ def put_together(
     if not clips:
         example = taking_part[0] if taking_part else "any"
         raise EvaluationError(
-            f"{place} holds none of the {len(taking_part)} listed recordings, such as {example!r}"
+            f"{place} holds none of the {len(taking_part)} listed recordings, such as {example!r}."
         )
     n_excluded = len(listed) - len(taking_part)
     if n_excluded:

@@ -43,7 +43,7 @@ _PLACES = (
 DATASET = Dataset(
     name="VoxCeleb1",
     folder="voxceleb1",
-    licence="CC BY 4.0; the rights in the videos remain with their owners",
+    license="CC BY 4.0; the rights in the videos remain with their owners",
     citation="A. Nagrani, J. S. Chung, A. Zisserman, VoxCeleb: a large-scale speaker "
     "identification dataset, Interspeech 2017",
     obtain="""Register at https://www.robots.ox.ac.uk/~vgg/data/voxceleb/vox1.html and fetch both
@@ -81,13 +81,13 @@ def _read_split(table: Path) -> dict[str, str]:
         if not match or match[3] not in known:
             raise EvaluationError(
                 f"{table}, entry {number}: {line!r} is not '1, 2 or 3 SPEAKER/VIDEO/UTTERANCE.wav' "
-                f"with a speaker from {SPEAKERS[0]} to {SPEAKERS[-1]}; fetch the list again"
+                f"with a speaker from {SPEAKERS[0]} to {SPEAKERS[-1]}; fetch the list again."
             )
         if match[2] in listed:
-            raise EvaluationError(f"{table}, entry {number}: {match[2]} is listed twice")
+            raise EvaluationError(f"{table}, entry {number}: {match[2]} is listed twice.")
         listed[match[2]] = _PARTS[match[1]]
     if not listed:
-        raise EvaluationError(f"{table} is empty; fetch the list again")
+        raise EvaluationError(f"{table} is empty; fetch the list again.")
     return listed
 
 

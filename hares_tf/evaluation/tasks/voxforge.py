@@ -47,7 +47,7 @@ _LIST_SHA256 = "9cc218a5bce16640dc4eeb263aa423ce63ca59fc6587a9487dc397642b76af6c
 DATASET = Dataset(
     name="VoxForge",
     folder="voxforge",
-    licence="GPL",
+    license="GPL",
     citation="K. MacLean, VoxForge, http://www.voxforge.org, 2018",
     obtain=f"""Fetch https://storage.googleapis.com/tfds-data/downloads/voxforge/{_LIST}
 into DATA_DIR/voxforge/ and run there: wget -c -x -i {_LIST}
@@ -110,7 +110,7 @@ def _read(places: Places) -> Manifest:
         ]
     if not clips:
         raise EvaluationError(
-            f"none of the {len(archives)} archives that {table} names is below {root} with a "
+            f"None of the {len(archives)} archives that {table} names is below {root} with a "
             f".wav file in it.\n{DATASET.obtain}"
         )
     missing = [
@@ -160,13 +160,13 @@ def _read_list(table: Path) -> list[_Archive]:
         if not trunk or not address.endswith(".tgz") or not stem or language not in LANGUAGES:
             raise EvaluationError(
                 f"{table}, entry {number}: {line!r} is not .../LANGUAGE/Trunk/.../NAME.tgz with "
-                f"one of {', '.join(LANGUAGES)}"
+                f"one of {', '.join(LANGUAGES)}."
             )
         if stem in archives:
-            raise EvaluationError(f"{table}, entry {number}: {stem}.tgz is listed twice")
+            raise EvaluationError(f"{table}, entry {number}: {stem}.tgz is listed twice.")
         archives[stem] = _Archive(stem, address.removesuffix(".tgz"), language)
     if not archives:
-        raise EvaluationError(f"{table} is empty; fetch the list again")
+        raise EvaluationError(f"{table} is empty; fetch the list again.")
     return list(archives.values())
 
 

@@ -210,7 +210,7 @@ def replace_in(path, old, new):
     ("old", "new", "message"),
     [
         ('"/m/002"', '"/m/999"', r"row 4: '/m/999' is none of the 527 tags"),
-        (" 5.000", " five", r"row 4: the start 'five' is no number"),
+        (" 5.000", " five", r"row 4: the start 'five' is not a number"),
         ('"/m/002"', "/m/002,/m/003", r"row 4: 5 cells, not 4"),
         (AFTER_WHY, DASH, rf"lists {DASH} again"),
         (AFTER_WHY, MILLI, rf"lists {MILLI} again"),

@@ -100,7 +100,7 @@ def test_absent_parts_are_named(root, tmp_path):
     with pytest.raises(HaresError, match="no folder wavs"):
         TASK.read(Places(tmp_path))
     (root / "wavs").mkdir()
-    with pytest.raises(HaresError, match="none of the 4 listed recordings"):
+    with pytest.raises(HaresError, match="None of the 4 listed recordings"):
         TASK.read(Places(tmp_path))
     with pytest.raises(HaresError, match=r"fluent\.ai"):
         TASK.read(Places(tmp_path / "nothing"))

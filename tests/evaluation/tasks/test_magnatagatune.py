@@ -161,7 +161,7 @@ def test_absent_data(tmp_path):
         read(tmp_path)
     write_table(tmp_path / "annotations_final.csv", ROWS)
     (tmp_path / "mp3").mkdir()
-    with pytest.raises(HaresError, match="none of the 6 clips"):
+    with pytest.raises(HaresError, match="None of the 6 clips"):
         read(tmp_path)
 
 

@@ -187,7 +187,7 @@ def test_absent_data(tree, tmp_path):
     (tree / "nsynth-test" / "examples.json").write_text("{}")
     for path in tree.glob("*/audio/*.wav"):
         path.unlink()
-    with pytest.raises(HaresError, match="none of NSynth's 4 notes"):
+    with pytest.raises(HaresError, match="None of NSynth's 4 notes"):
         PITCH.read(Places(tmp_path))
 
 

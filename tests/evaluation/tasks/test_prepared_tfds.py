@@ -340,7 +340,7 @@ def test_newest_finished_version(copied):
 def test_absent_data_sets(tmp_path):
     assert prepared_tfds.voxforge(Places(), LANGUAGES) is None
     assert prepared_tfds.voxforge(Places(tfds_dir=tmp_path), LANGUAGES) is None
-    with pytest.raises(HaresError, match="is no folder"):
+    with pytest.raises(HaresError, match="is not a folder"):
         prepared_tfds.voxforge(Places(tfds_dir=tmp_path / "typo"), LANGUAGES)
     # Without a prepared one, the data set is looked for as published.
     with pytest.raises(HaresError, match="--data_dir"):
@@ -391,7 +391,7 @@ def test_files_of_something_else(copied):
     content = shard.read_bytes()
     # A record of the right length, filled with something else.
     shard.write_bytes(content[:12] + b"\x55" * (len(content) - 12))
-    with pytest.raises(HaresError, match="no example of tensorflow-datasets"):
+    with pytest.raises(HaresError, match="not an example of tensorflow-datasets"):
         nsynth.TASKS[0].read(Places(tfds_dir=copied))
     shard.unlink()
     with pytest.raises(HaresError, match=r"train.*00000.*cannot be read"):

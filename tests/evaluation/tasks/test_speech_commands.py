@@ -208,7 +208,7 @@ def test_the_other_release_is_refused(tmp_path):
         (lambda a: (a / "testing_list.txt").write_bytes(b"\xff"), "not a UTF-8 list"),
         (
             lambda a: (a / "_background_noise_" / "running_tap.wav").write_bytes(b"RIFFnoise"),
-            "running_tap.wav is no recording",
+            "running_tap.wav is not a recording",
         ),
     ],
 )

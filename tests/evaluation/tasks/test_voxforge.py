@@ -209,7 +209,7 @@ def test_an_archive_in_two_languages_is_refused(root, tmp_path):
 
 def test_absent_data_say_how_to_get_them(root, tmp_path):
     (root / "www.repository.voxforge1.org").rename(tmp_path / "elsewhere")
-    with pytest.raises(HaresError, match=r"none of the 12 archives .*\n.*tfds-data"):
+    with pytest.raises(HaresError, match=r"None of the 12 archives .*\n.*tfds-data"):
         TASK.read(Places(tmp_path))
     (root / "voxforge_urls.txt").unlink()
     with pytest.raises(HaresError, match=r"no voxforge_urls\.txt"):
