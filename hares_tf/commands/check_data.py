@@ -68,7 +68,7 @@ def _run(values: Any) -> int:
         Path(values.data_dir) if values.data_dir else None,
         Path(values.tfds_dir) if values.tfds_dir else None,
     )
-    digests = contextlib.nullcontext()
+    digests: contextlib.AbstractContextManager = contextlib.nullcontext()
     if values.duplicates:
         digests = DigestCache(cache_dir() / "embeddings" / "digests.sqlite")
     progress = Progress(values.progress)

@@ -8,6 +8,7 @@ or folder whose name begins with `.tmp-`.
 import contextlib
 import errno
 import fcntl
+import functools
 import hashlib
 import itertools
 import json
@@ -189,17 +190,16 @@ class DigestCache:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._verify = verify
         self._lock = threading.Lock()
+        self._database: sqlite3.Connection | None = None
         try:
             self._database = self._open()
         except sqlite3.OperationalError:
-            self._database = None  # locked or read-only
+            pass  # locked or read-only
         except sqlite3.DatabaseError:  # not a database
             with contextlib.suppress(OSError):
                 self._path.unlink()
-            try:
+            with contextlib.suppress(sqlite3.DatabaseError):
                 self._database = self._open()
-            except sqlite3.DatabaseError:
-                self._database = None
 
     def __enter__(self) -> "DigestCache":
         return self
@@ -229,7 +229,7 @@ class DigestCache:
     def digests(self, paths: list) -> list[str]:
         """Returns the SHA-256 of each file; new ones are stored in one transaction."""
         paths = [os.path.abspath(path) for path in paths]
-        return self.remembered((path, path, lambda path=path: sha256_file(path)) for path in paths)
+        return self.remembered((path, path, functools.partial(sha256_file, path)) for path in paths)
 
     def remembered(self, contents: Iterable[tuple[str, str, Callable[[], str]]]) -> list[str]:
         """Returns digests of contents; computes those that are unknown or may have changed.
@@ -244,7 +244,7 @@ class DigestCache:
         contents = iter(contents)
         while batch := list(itertools.islice(contents, _NAMES_PER_QUERY)):
             known = {} if self._verify else self._known([name for name, _, _ in batch])
-            new = []
+            new: list[tuple[str, str, str]] = []
             for name, path, compute in batch:
                 if path not in states:
                     states[path] = _state(path)
@@ -253,8 +253,9 @@ class DigestCache:
                     digests.append(stored[1])
                     continue
                 digests.append(compute())
-                if states[path] is not None:
-                    new.append((name, states[path], digests[-1]))
+                state = states[path]
+                if state is not None:
+                    new.append((name, state, digests[-1]))
             self._remember(new)
         return digests
 
