@@ -38,9 +38,9 @@ def check_archive(folder: str | os.PathLike, archive: str | os.PathLike) -> None
     """Raises HubError where `pack` would; the folder need not exist yet."""
     archive = Path(archive)
     if not archive.name.endswith(".tar.gz"):
-        raise HubError(f"{archive}: an archive's name must end in .tar.gz")
+        raise HubError(f"{archive}: an archive's name must end in .tar.gz.")
     if Path(os.path.realpath(archive)).is_relative_to(os.path.realpath(folder)):
-        raise HubError(f"{archive} would lie inside the module that it holds; write it elsewhere")
+        raise HubError(f"{archive} would lie inside the module that it holds; write it elsewhere.")
 
 
 def pack(folder: str | os.PathLike, archive: str | os.PathLike) -> str:
@@ -157,7 +157,7 @@ def _check_checksum(archive: Path, digest: str) -> None:
     if stated and digest not in stated:
         raise HubError(
             f"{archive} does not fit its checksum in {_checksum_file(archive).name}; it may be "
-            "incomplete: fetch both again"
+            "incomplete: fetch both again."
         )
 
 
@@ -192,12 +192,12 @@ def _extract(archive: Path, target: Path) -> dict[str, int]:
                     files[str(PurePosixPath(member.name))] = member.size
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise HubError(
-            f"{archive} holds a file and a folder of one name: {error.filename!r}"
+            f"{archive} holds a file and a folder of one name: {error.filename!r}."
         ) from error
     except _DAMAGE as error:
         reason = str(error) or type(error).__name__
         raise HubError(
-            f"{archive} cannot be unpacked ({reason}); it may be incomplete: fetch it again"
+            f"{archive} cannot be unpacked ({reason}); it may be incomplete: fetch it again."
         ) from error
     return files
 
@@ -205,18 +205,18 @@ def _extract(archive: Path, target: Path) -> dict[str, int]:
 def _check_member(member: tarfile.TarInfo, archive: Path) -> None:
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts:
-        raise HubError(f"{archive} holds a path that leads out of it: {member.name!r}")
+        raise HubError(f"{archive} holds a path that leads out of it: {member.name!r}.")
     if not (member.isreg() or member.isdir()):
-        raise HubError(f"{archive} holds {member.name!r}, which is no plain file or folder")
+        raise HubError(f"{archive} holds {member.name!r}, which is no plain file or folder.")
     if member.size < 0:
-        raise HubError(f"{archive} is damaged: the size of {member.name!r} is negative")
+        raise HubError(f"{archive} is damaged: the size of {member.name!r} is negative.")
 
 
 def _check_amount(entries: int, total: int, archive: Path) -> None:
     if total > MAX_BYTES or entries > MAX_ENTRIES:
         raise HubError(
             f"{archive} would unpack to more than any module holds ({MAX_BYTES / 2**30:.3g} GiB, "
-            f"{MAX_ENTRIES} entries); refused"
+            f"{MAX_ENTRIES} entries); refused."
         )
 
 
@@ -229,7 +229,7 @@ def _check_space(size: int, target: Path, archive: Path) -> None:
         raise HubError(
             f"{archive} needs {_in_mb(size)} of disk space, but in {cache_dir()} only "
             f"{_in_mb(disk.free)} are free, of which {_in_mb(reserve)} are kept; make room, or set "
-            "HARES_CACHE_DIR to a folder on another disk"
+            "HARES_CACHE_DIR to a folder on another disk."
         )
 
 

@@ -105,7 +105,7 @@ def find_entry_point(
         listing = ", ".join(signatures) or "none at all"
         raise HubError(
             f"{handle} is not callable and has no signature serving_default (its signatures: "
-            f"{listing}), so a layer cannot tell what to call"
+            f"{listing}), so a layer cannot tell what to call."
         )
     known: list[str] = []
     if output_key is not None:  # also from signatures that are made for it, such as `frames`
@@ -134,7 +134,7 @@ def _described(handle: str, name: str, function, arguments: dict) -> EntryPoint:
         if len(taken) != 1 or not isinstance(waveform, tf.TensorSpec):
             raise HubError(
                 f"{name} of {handle} does not take one tensor (its inputs: "
-                f"{', '.join(taken) or 'none'}); give values for all but one with arguments="
+                f"{', '.join(taken) or 'none'}); give values for all but one with arguments=."
             )
         forms.setdefault(waveform, Form(waveform, traced.structured_outputs))
         if "training" in given and "training" not in arguments:

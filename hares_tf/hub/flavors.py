@@ -20,11 +20,11 @@ def check_flavor(flavor: str, precision: str) -> None:
         HubError: an unknown name, or a precision that only the serving flavor has.
     """
     if flavor not in FLAVORS:
-        raise HubError(f"there is no flavor {flavor!r}; choose {' or '.join(FLAVORS)}")
+        raise HubError(f"There is no flavor {flavor!r}; choose {' or '.join(FLAVORS)}.")
     if precision not in PRECISIONS:
-        raise HubError(f"there is no precision {precision!r}; choose {' or '.join(PRECISIONS)}")
+        raise HubError(f"There is no precision {precision!r}; choose {' or '.join(PRECISIONS)}.")
     if flavor == REUSABLE and precision != FLOAT32:
         raise HubError(
-            f"the reusable flavor is float32, which training needs; {precision} goes with "
-            f"--flavor={SERVING}"
+            f"The reusable flavor is float32, which training needs; {precision} goes with "
+            f"--flavor={SERVING}."
         )

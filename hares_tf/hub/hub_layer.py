@@ -66,7 +66,7 @@ class HubLayer(keras.layers.Layer):
         if keras.backend.backend() != "tensorflow":
             raise HubError(
                 "HubLayer needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow (it is "
-                f"{keras.backend.backend()})"
+                f"{keras.backend.backend()})."
             )
         self.handle = os.fspath(handle)
         self.output_key = output_key
@@ -83,7 +83,7 @@ class HubLayer(keras.layers.Layer):
         if trainable and not self._trainable_variables:
             raise HubError(
                 f"{self.handle} lists no trainable_variables, so it can be used only with "
-                "trainable=False"
+                "trainable=False."
             )
         self._watch_variables()
 
@@ -162,8 +162,8 @@ class HubLayer(keras.layers.Layer):
         local = "://" not in handle or handle.startswith("file://")
         if serialization_lib.in_safe_mode() and not local:
             raise HubError(
-                f"the model would fetch and run {handle}; if you trust the file it is loaded from, "
-                "load it with safe_mode=False"
+                f"The model would fetch and run {handle}; if you trust the file it is loaded from, "
+                "load it with safe_mode=False."
             )
         return cls(**config)
 
@@ -214,7 +214,7 @@ class HubLayer(keras.layers.Layer):
         if self.trainable and self._trainable_variables and self._entry.training == {False}:
             raise HubError(
                 f"{self.handle} was traced for inference only, so it can be used only with "
-                "trainable=False"
+                "trainable=False."
             )
         for adopted in (*self._trainable_variables, *self._non_trainable_variables):
             # Under a strategy a variable has a part on each device.
@@ -226,7 +226,7 @@ class HubLayer(keras.layers.Layer):
         if found is None:
             raise HubError(
                 f"{self.handle} takes {self._entry.input_shapes()}, not a batch of shape "
-                f"{tuple(shape)}"
+                f"{tuple(shape)}."
             )
         return found
 
@@ -254,12 +254,12 @@ def _located(handle: str) -> LocatedModule:
     # Before it is looked for: a function's module would be imported, which a file must not do.
     if handle.startswith(PYTHON_PREFIX):
         raise HubError(
-            f"{handle} is a Python function, not a SavedModel; call it in your own layer"
+            f"{handle} is a Python function, not a SavedModel; call it in your own layer."
         )
     module = locate(handle)
     if module.kind != "saved_model":
         raise HubError(
             f"{handle} is a Keras model, not a SavedModel; load it with keras.saving.load_model "
-            "and use it as a layer"
+            "and use it as a layer."
         )
     return module

@@ -100,7 +100,7 @@ def locate(handle: str | os.PathLike | Callable) -> LocatedModule:
         return _located_folder(handle, remote.resolve(handle), fallback_name=_last_words(handle))
     path = Path(handle.removeprefix("file://"))
     if not path.exists():
-        raise HubError(f"{handle}: there is no such folder or file")
+        raise HubError(f"{handle}: there is no such folder or file.")
     if path.is_dir():
         return _located_folder(handle, path)
     if path.suffix == ".keras":
@@ -109,7 +109,7 @@ def locate(handle: str | os.PathLike | Callable) -> LocatedModule:
         return _located_folder(handle, unpack(path), fallback_name=path.name.split(".")[0])
     raise HubError(
         f"{handle} is a file, but neither a .tar.gz nor a .keras file; name the folder that holds "
-        "saved_model.pb"
+        "saved_model.pb."
     )
 
 
@@ -136,7 +136,7 @@ def load(handle: str | os.PathLike | Callable | LocatedModule):
     except Exception as error:  # damaged files surface as whatever their reader trips over
         raise HubError(
             f"{module.handle} cannot be loaded ({_first_line(error)}); it may be incomplete: "
-            "export or download it again"
+            "export or download it again."
         ) from error
     return _retraced(loaded)
 
@@ -203,7 +203,7 @@ def _located_folder(handle: str, folder: Path, fallback_name: str | None = None)
 def _locate_function(handle: str) -> LocatedModule:
     module_name, colon, function_name = handle.removeprefix(PYTHON_PREFIX).partition(":")
     if not (module_name and colon and function_name):
-        raise HubError(f"{handle}: a function is named as python:package.module:function")
+        raise HubError(f"{handle}: a function is named as python:package.module:function.")
     # As with `python script.py`: modules beside the user count.
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -211,9 +211,11 @@ def _locate_function(handle: str) -> LocatedModule:
         function = getattr(importlib.import_module(module_name), function_name)
     except Exception as error:  # a module may raise anything while it is imported
         reason = _first_line(error)
-        raise HubError(f"{handle} cannot be imported ({type(error).__name__}: {reason})") from error
+        raise HubError(
+            f"{handle} cannot be imported ({type(error).__name__}: {reason})."
+        ) from error
     if not callable(function):
-        raise HubError(f"{handle} is a {type(function).__name__}, not a function")
+        raise HubError(f"{handle} is a {type(function).__name__}, not a function.")
     card = {"sample_rate": getattr(function, "sample_rate", None)}
     return LocatedModule(handle, "python", None, function_name, card, function)
 
@@ -245,7 +247,7 @@ def _saved_model_in(folder: Path) -> Path:
     listing = ", ".join(entries[:8]) + (", ..." if len(entries) > 8 else "")
     raise HubError(
         f"{folder} holds no saved_model.pb (it holds: {listing or 'nothing'}); "
-        "name the folder of a SavedModel, or one with numbered versions of it"
+        "name the folder of a SavedModel, or one with numbered versions of it."
     )
 
 
@@ -269,9 +271,9 @@ def _read_card(directory: Path) -> dict | None:
     except (OSError, ValueError, RecursionError) as error:
         raise HubError(f"{path} is not a readable model card: {error}") from error
     if not isinstance(card, dict):
-        raise HubError(f"{path} is not a readable model card: it is no JSON object")
+        raise HubError(f"{path} is not a readable model card: it is no JSON object.")
     if not isinstance(card.get("name", ""), str):
-        raise HubError(f"{path} is not a readable model card: its name is no text")
+        raise HubError(f"{path} is not a readable model card: its name is no text.")
     return card
 
 

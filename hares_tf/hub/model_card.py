@@ -40,7 +40,7 @@ def write_model_card(
         if not isinstance(card.get(name), kind):
             raise HubError(
                 f"{module.handle} has no model card of hares-export (no {name}); a page can be "
-                "made of such modules only"
+                "made of such modules only."
             )
     sections = {
         "Intended use": _intended_use(card),

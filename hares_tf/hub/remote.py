@@ -36,14 +36,14 @@ def resolve(handle: str) -> Path:
             if not folder.exists():
                 os.rename(aside, folder)
             raise HubError(
-                f"the cached copy of {handle} in {folder} has lost {missing}, and {error}"
+                f"The cached copy of {handle} in {folder} has lost {missing}, and {error}"
             ) from error
         shutil.rmtree(aside)
         missing = _missing_part(folder)
     if missing:
         raise HubError(
-            f"the copy of {handle} in {folder} is broken (no {missing}): fetch it again, or ask "
-            "who publishes it; set TFHUB_CACHE_DIR to a folder that is never cleaned up"
+            f"The copy of {handle} in {folder} is broken (no {missing}): fetch it again, or ask "
+            "who publishes it; set TFHUB_CACHE_DIR to a folder that is never cleaned up."
         )
     return folder
 
@@ -55,7 +55,7 @@ def _fetch(hub, handle: str) -> Path:
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise HubError(
             f"{handle} cannot be fetched ({reason}); download it by other means and name the "
-            "folder or the .tar.gz"
+            "folder or the .tar.gz."
         ) from error
 
 

@@ -26,11 +26,11 @@ def read(directory: Path):
     try:
         saved.ParseFromString(path.read_bytes())
     except FileNotFoundError as error:
-        raise HubError(f"{directory} holds no saved_model.pb") from error
+        raise HubError(f"{directory} holds no saved_model.pb.") from error
     except DecodeError as error:
-        raise HubError(f"{path} is damaged; export or download the module again") from error
+        raise HubError(f"{path} is damaged; export or download the module again.") from error
     if not saved.meta_graphs:
-        raise HubError(f"{path} is empty; export or download the module again")
+        raise HubError(f"{path} is empty; export or download the module again.")
     return saved
 
 
@@ -44,7 +44,7 @@ def signatures(directory: Path) -> dict:
         if "serve" in meta_graph.meta_info_def.tags:
             found = meta_graph.signature_def
             return {name: found[name] for name in sorted(found) if not name.startswith(_INTERNAL)}
-    raise HubError(f"{directory} holds no graph for servers (tag serve)")
+    raise HubError(f"{directory} holds no graph for servers (tag serve).")
 
 
 def missing_part(directory: Path) -> str | None:

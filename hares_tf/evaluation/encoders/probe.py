@@ -73,7 +73,7 @@ def probe(handle: str, loaded, stated: Interface) -> tuple[Callable, int, dict, 
     raise EvaluationError(
         f"{handle}: {entry_point} takes neither [batch, samples] nor [samples] nor "
         f"[batch, samples, 1] ({'; '.join(dict.fromkeys(complaints))}); try --entry_point, "
-        "--window_samples or --input_rank"
+        "--window_samples or --input_rank."
     )
 
 
@@ -94,7 +94,7 @@ def _entry_point(
     if wanted is not None:
         if wanted not in known:
             raise EvaluationError(
-                f"{handle} has no entry point {wanted!r}; it has: {', '.join(known) or 'none'}"
+                f"{handle} has no entry point {wanted!r}; it has: {', '.join(known) or 'none'}."
             )
         return wanted, known[wanted]
     usual = ["__call__"] if "__call__" in known else []
@@ -107,7 +107,7 @@ def _entry_point(
         return next(iter(known.items()))
     raise EvaluationError(
         f"{handle} is not callable and has no signature serving_default; choose with "
-        f"--entry_point one of: {', '.join(known) or 'none (it holds no function at all)'}"
+        f"--entry_point one of: {', '.join(known) or 'none (it holds no function at all)'}."
     )
 
 
@@ -197,7 +197,7 @@ def _choose_output(handle: str, outputs, key, one_by_one: bool):
         named = outputs
     else:
         if key is not None:
-            raise EvaluationError(f"{handle} gives a single tensor, so it has no output {key!r}")
+            raise EvaluationError(f"{handle} gives a single tensor, so it has no output {key!r}.")
         return None, _tensor(handle, None, outputs)
     if isinstance(key, str) and key.isdigit() and key not in named:
         key = int(key)
@@ -206,11 +206,11 @@ def _choose_output(handle: str, outputs, key, one_by_one: bool):
         if key != "embedding" and len(named) > 1:
             listed = ", ".join(f"{k}: {tuple(v.shape)}" for k, v in named.items())
             raise EvaluationError(
-                f"{handle} gives several outputs ({listed}); choose with --output_key"
+                f"{handle} gives several outputs ({listed}); choose with --output_key."
             )
     if key not in named:
         raise EvaluationError(
-            f"{handle} has no output {key!r}; it has: {', '.join(map(str, named))}"
+            f"{handle} has no output {key!r}; it has: {', '.join(map(str, named))}."
         )
     return key, _tensor(handle, key, named[key])
 
@@ -218,7 +218,7 @@ def _choose_output(handle: str, outputs, key, one_by_one: bool):
 def _tensor(handle: str, key, value):
     name = "its output" if key is None else f"its output {key!r}"
     if not tf.is_tensor(value) or not value.dtype.is_floating:
-        raise EvaluationError(f"{handle}: {name} is no tensor of floats")
+        raise EvaluationError(f"{handle}: {name} is no tensor of floats.")
     return value
 
 
@@ -230,12 +230,12 @@ def _has_time_axis(handle: str, output, one_by_one: bool) -> bool:
     rank = output.shape.rank
     if one_by_one:
         if rank == 0:
-            raise EvaluationError(f"{handle} gives a single number for a waveform")
+            raise EvaluationError(f"{handle} gives a single number for a waveform.")
         return rank > 1
     if rank < 2 or output.shape[0] != 2:
         raise EvaluationError(
             f"{handle} gives shape {tuple(output.shape)} for a batch of 2 waveforms; the first "
-            "axis must be the batch"
+            "axis must be the batch."
         )
     return rank > 2
 

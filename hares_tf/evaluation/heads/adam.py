@@ -126,9 +126,9 @@ def train_heads(
             step += len(embeddings)
             if not loop.is_finite():
                 raise EvaluationError(
-                    f"training a head gave numbers that are not finite by step {step}: the "
+                    f"Training a head gave numbers that are not finite by step {step}: the "
                     "embeddings hold NaN or infinity, or their scale is extreme; standardise them "
-                    "(--standardize) or check the handle with hares-check-handle"
+                    "(--standardize) or check the handle with hares-check-handle."
                 )
             if kept and step < config.steps and time.monotonic() - saved >= checkpoint_seconds:
                 kept.save(step, loop)
@@ -192,6 +192,6 @@ class _Checkpoint:
                 return int(file["step"])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise EvaluationError(
-                f"the checkpoint {self._path} cannot be read ({error}): delete it to train from "
-                "the start"
+                f"The checkpoint {self._path} cannot be read ({error}): delete it to train from "
+                "the start."
             ) from error

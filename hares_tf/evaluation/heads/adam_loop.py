@@ -46,16 +46,16 @@ class AdamConfig:
             raise EvaluationError(
                 f"{self.steps} steps of {self.batch} clips with {self.warm_up} steps of warm-up "
                 f"and {self.hidden} hidden units are not possible: warm-up must end before the "
-                "last step, and no count may be negative"
+                "last step, and no count may be negative."
             )
         if not len(self.seeds) == len(self.peak_learning_rates) == len(self.l2) > 0:
             raise EvaluationError(
                 f"{len(self.seeds)} seeds, {len(self.peak_learning_rates)} learning rates and "
-                f"{len(self.l2)} L2 strengths: give one of each per head"
+                f"{len(self.l2)} L2 strengths: give one of each per head."
             )
         if min(self.peak_learning_rates) <= 0 or min(self.l2) < 0 or min(self.seeds) < 0:
             raise EvaluationError(
-                "learning rates must be above 0, L2 strengths and seeds not below 0"
+                "Learning rates must be above 0, L2 strengths and seeds not below 0."
             )
 
 

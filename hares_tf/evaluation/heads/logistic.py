@@ -59,7 +59,7 @@ class LogisticPath:
         self._point = self._evaluate(np.zeros((self._embeddings.shape[1], len(bias))), bias)
         if not np.all(np.isfinite(self._point.losses)):
             raise EvaluationError(
-                "embeddings hold NaN or infinity: check the model with hares-check-handle"
+                "Embeddings hold NaN or infinity: check the model with hares-check-handle."
             )
         self.converged = True
 

@@ -47,14 +47,14 @@ class StepSampler:
     def __init__(self, rows_per_clip: np.ndarray, batch: int, seed: int):
         self.rows_per_clip = np.asarray(rows_per_clip, np.int64)
         if self.rows_per_clip.ndim != 1 or not len(self.rows_per_clip):
-            raise EvaluationError("there are no training clips: nothing can be trained on them")
+            raise EvaluationError("There are no training clips: nothing can be trained on them.")
         if self.rows_per_clip.min() < 1:
             clip = int(self.rows_per_clip.argmin())
-            raise EvaluationError(f"training clip {clip} has no embedding: leave it out")
+            raise EvaluationError(f"Training clip {clip} has no embedding: leave it out.")
         if batch < 1 or seed < 0:
             raise EvaluationError(
-                f"a batch of {batch} clips with seed {seed} is not possible: give a batch of at "
-                "least 1 and a seed of at least 0"
+                f"A batch of {batch} clips with seed {seed} is not possible: give a batch of at "
+                "least 1 and a seed of at least 0."
             )
         self._first_rows = np.cumsum(self.rows_per_clip) - self.rows_per_clip
         self.batch = batch
@@ -132,13 +132,13 @@ class EmbeddingFeed:
         clips = len(sampler.rows_per_clip)
         if embeddings.ndim != 2 or embeddings.dtype != np.float32:
             raise EvaluationError(
-                f"embeddings must be float32 [rows, dim], not {embeddings.dtype} "
-                f"{list(embeddings.shape)}"
+                f"Embeddings must be float32 [rows, dim], not {embeddings.dtype} "
+                f"{list(embeddings.shape)}."
             )
         if len(embeddings) != sampler.n_rows or len(targets) not in (clips, sampler.n_rows):
             raise EvaluationError(
                 f"{len(embeddings)} rows of embeddings and {len(targets)} of targets do not belong "
-                f"to {clips} clips with {sampler.n_rows} rows"
+                f"to {clips} clips with {sampler.n_rows} rows."
             )
         self._embeddings, self._targets, self._sampler = embeddings, targets, sampler
         self._targets_by_row = len(targets) != clips

@@ -43,7 +43,7 @@ class Options:
     def __post_init__(self):
         def check(name: str, good: bool, wanted: str) -> None:
             if not good:
-                raise EvaluationError(f"{name} must be {wanted}, not {getattr(self, name)!r}")
+                raise EvaluationError(f"{name} must be {wanted}, not {getattr(self, name)!r}.")
 
         def whole(value, high: int) -> bool:
             return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= high
@@ -226,8 +226,8 @@ def every_fifth(examples: Examples, among: np.ndarray) -> np.ndarray:
         mask[clip] = seen[group[clip]] % 5 == 0
     if not mask.any():
         raise EvaluationError(
-            "there is no validation split and there are fewer than five training clips, so the "
-            "regularisation cannot be chosen: give some clips the split 'validation'"
+            "There is no validation split and there are fewer than five training clips, so the "
+            "regularisation cannot be chosen: give some clips the split 'validation'."
         )
     return mask
 
@@ -240,8 +240,8 @@ def held_out(train: Examples) -> tuple[np.ndarray, str]:
         where = "every fifth training clip per label"
     if train.labels.kind == "tags" and not (train.targets[chosen] > 0.5).any():
         raise EvaluationError(
-            f"no clip that choices are made on carries a tag ({where}): give clips with tags the "
-            "split 'validation'"
+            f"No clip that choices are made on carries a tag ({where}): give clips with tags the "
+            "split 'validation'."
         )
     return chosen, where
 

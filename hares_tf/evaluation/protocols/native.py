@@ -45,7 +45,7 @@ class NativeHead(Protocol):
             raise EvaluationError(
                 f"{task.id}: --native_head names an output with {test.embeddings.shape[1]} "
                 f"numbers; its own classifier must give the {test.labels.width} classes of the "
-                "task, in the task's order"
+                "task, in the task's order."
             )
         scores = self.clip_scores(test.embeddings, test)
         return Outcome(scores, test, {"native_head": self._output})

@@ -74,7 +74,7 @@ class Paper(Protocol):
             if task.mixing:
                 raise EvaluationError(
                     f"--views=grid and the mixed examples of {task.id} do not go together; give a "
-                    "number of views"
+                    "number of views."
                 )
             return Plan("grid", seconds, hop_seconds=GRID_SECONDS)
         if views == "online":

@@ -169,8 +169,8 @@ def rows(table: int | None = None) -> list[PublishedRow]:
         return [row for number in TABLES for row in rows(number)]
     if table not in TABLES:
         raise EvaluationError(
-            f"there are no rows of scores in table {table!r}; tables with scores are "
-            f"{', '.join(map(str, TABLES))} (Table 1: TASKS; Table 5: stages())"
+            f"There are no rows of scores in table {table!r}; tables with scores are "
+            f"{', '.join(map(str, TABLES))} (Table 1: TASKS; Table 5: stages())."
         )
     content = _read(f"table{table}")
     return [

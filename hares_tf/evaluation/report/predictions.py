@@ -49,7 +49,7 @@ def load(result: Result) -> Predictions | None:
         return None
     # The name comes from a file that anybody may have written: nothing outside its folder is read.
     if not isinstance(name, str) or PurePosixPath(name).name != name or "\\" in name:
-        raise EvaluationError(f"{result.place}: the name of its predictions is no plain file name")
+        raise EvaluationError(f"{result.place}: the name of its predictions is no plain file name.")
     where = f"the predictions of {result.place} ({name})"
     kind, groups = _labels(result, where)
     try:
@@ -57,11 +57,11 @@ def load(result: Result) -> Predictions | None:
             ids, scores, targets = (file[key] for key in ("ids", "scores", "targets"))
             key = str(file["key"]) if "key" in file.files else result.data.get("key")
     except FileNotFoundError as error:
-        raise EvaluationError(f"{where} are not there; details of it are left out") from error
+        raise EvaluationError(f"{where} are not there; details of it are left out.") from error
     except _UNREADABLE as error:
-        raise EvaluationError(f"{where} cannot be read ({_words(error)})") from error
+        raise EvaluationError(f"{where} cannot be read ({_words(error)}).") from error
     if key != result.data.get("key"):
-        raise EvaluationError(f"{where} belong to another result; run hares-evaluate again")
+        raise EvaluationError(f"{where} belong to another result; run hares-evaluate again.")
     found = Predictions(ids, scores, targets, kind, groups)
     _check(found, where)
     return found
@@ -82,7 +82,7 @@ def _labels(result: Result, where: str):
         or not all(isinstance(names, list) and names for names in groups.values())
         or (kind != "slots" and len(groups) != 1)
     ):
-        raise EvaluationError(f"{where} cannot be shown: the result does not list its labels")
+        raise EvaluationError(f"{where} cannot be shown: the result does not list its labels.")
     return kind, tuple((group, tuple(map(str, names))) for group, names in groups.items())
 
 
@@ -102,4 +102,4 @@ def _check(found: Predictions, where: str) -> None:
     if good and found.kind != "tags":
         good = bool((found.targets >= 0).all() and (found.targets < np.array(widths)).all())
     if not good:
-        raise EvaluationError(f"{where} do not fit its labels; score the task anew")
+        raise EvaluationError(f"{where} do not fit its labels; score the task anew.")

@@ -118,7 +118,7 @@ def read(paths: Iterable[str | os.PathLike]) -> tuple[list[Result], list[str]]:
         else:
             raise EvaluationError(
                 f"{root}: no such folder or file; name the --output of hares-evaluate, a folder in "
-                "it, or result files"
+                "it, or result files."
             )
     if not found:
         raise EvaluationError(
@@ -159,11 +159,11 @@ def _read_file(path: Path, place: Path) -> Result:
     try:
         data = stored.read_result(path)
     except RecursionError as error:
-        raise EvaluationError(f"{path} is not a result of hares-evaluate (too deep)") from error
+        raise EvaluationError(f"{path} is not a result of hares-evaluate (too deep).") from error
     except OSError as error:
-        raise EvaluationError(f"{path} cannot be read ({error.strerror or error})") from error
+        raise EvaluationError(f"{path} cannot be read ({error.strerror or error}).") from error
     if data is None:
-        raise EvaluationError(f"{path} has disappeared")
+        raise EvaluationError(f"{path} has disappeared.")
     return from_data(data, path, clean(str(place)))
 
 
@@ -177,7 +177,7 @@ def from_data(data: dict, path: Path | None = None, place: str = "") -> Result:
 
     def need(good: bool, what: str) -> None:
         if not good:
-            raise EvaluationError(f"{where} is not a result of hares-evaluate ({what})")
+            raise EvaluationError(f"{where} is not a result of hares-evaluate ({what}).")
 
     need(isinstance(data, dict), "it is no object")
     data = clean(data)

@@ -41,7 +41,7 @@ def compare(results: Sequence, table: int = 4) -> str:
     paper = comparison.paper_rows([table])
     flat = [one for entry in results for one in ([entry] if isinstance(entry, dict) else entry)]
     if not flat:
-        raise EvaluationError("there is no result to compare")
+        raise EvaluationError("There is no result to compare.")
     found, problems = without_duplicates([from_data(data) for data in flat])
     parts = [
         part for one in comparison.tables(found, paper) for part in _panels(one, f"Table {table}")

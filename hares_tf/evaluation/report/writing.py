@@ -43,11 +43,11 @@ def write(
 
     outputs = [Path(output) for output in outputs]
     if not outputs:
-        raise EvaluationError("name a file to write with --output=report.html")
+        raise EvaluationError("Name a file to write with --output=report.html.")
     for output in outputs:
         if output.suffix.lower() not in FORMATS:
             raise EvaluationError(
-                f"{output}: the ending decides the format and must be one of {', '.join(FORMATS)}"
+                f"{output}: the ending decides the format and must be one of {', '.join(FORMATS)}."
             )
     paper = comparison.paper_rows(tables)
     found, problems = reading.read(results)

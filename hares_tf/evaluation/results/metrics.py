@@ -38,7 +38,7 @@ def exact_match(scores: np.ndarray, targets: np.ndarray, labels: Labels) -> floa
 def accuracy(scores: np.ndarray, targets: np.ndarray, labels: Labels) -> float:
     """Share of clips that are answered right, in percent: `exact_match` of a single group."""
     if len(labels.groups) != 1:
-        raise EvaluationError("accuracy is for one label per clip: use exact_match for slots")
+        raise EvaluationError("Accuracy is for one label per clip: use exact_match for slots.")
     return exact_match(scores, targets, labels)
 
 
@@ -84,8 +84,8 @@ def _average_precisions(scores, targets, labels: Labels) -> dict[str, float]:
     occur = np.flatnonzero(present.any(axis=0))
     if not occur.size:
         raise EvaluationError(
-            "none of the clips to score has a tag, so average precision does not exist: check "
-            "their labels"
+            "None of the clips to score has a tag, so average precision does not exist: check "
+            "their labels."
         )
     found = {}
     for tag in occur:
@@ -98,7 +98,7 @@ def _average_precisions(scores, targets, labels: Labels) -> dict[str, float]:
 def _check(scores: np.ndarray) -> None:
     if np.isnan(scores).any():
         raise EvaluationError(
-            "scores hold NaN: check the model for NaN embeddings with hares-check-handle"
+            "Scores hold NaN: check the model for NaN embeddings with hares-check-handle."
         )
 
 

@@ -79,8 +79,8 @@ def paired(
     """
     if scores_a.shape != scores_b.shape:
         raise EvaluationError(
-            f"scores of {scores_a.shape} and {scores_b.shape} cannot be compared: both models must "
-            "be scored on the same clips and labels"
+            f"Scores of {scores_a.shape} and {scores_b.shape} cannot be compared: both models must "
+            "be scored on the same clips and labels."
         )
     functions = [_WEIGHTED[metric_name](scores, targets, labels) for scores in (scores_a, scores_b)]
     differences = np.concatenate(

@@ -44,7 +44,7 @@ class Labels:
     def __post_init__(self):
         for group, names in self.groups:
             if len(set(names)) != len(names):
-                raise EvaluationError(f"the labels of {group!r} are not distinct")
+                raise EvaluationError(f"The labels of {group!r} are not distinct.")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -102,7 +102,7 @@ class Labels:
 
     def _number(self, place: dict[str, int], name: str) -> int:
         if name not in place:
-            raise EvaluationError(f"the label {name!r} is none of the task's {len(place)} labels")
+            raise EvaluationError(f"The label {name!r} is none of the task's {len(place)} labels.")
         return place[name]
 
     def as_data(self) -> dict:
