@@ -37,9 +37,9 @@ def mel_matrix(
 
     frequencies = mel(np.arange(fft_length // 2 + 1) * (sample_rate / fft_length))[:, np.newaxis]
     edges = np.linspace(mel(lower_hz), mel(upper_hz), num_bins + 2)
-    lower, centre, upper = edges[:-2], edges[1:-1], edges[2:]
-    rising = (frequencies - lower) / (centre - lower)
-    falling = (upper - frequencies) / (upper - centre)
+    lower, center, upper = edges[:-2], edges[1:-1], edges[2:]
+    rising = (frequencies - lower) / (center - lower)
+    falling = (upper - frequencies) / (upper - center)
     matrix = np.maximum(0.0, np.minimum(rising, falling))
     matrix[0] = 0.0
     return matrix
@@ -241,13 +241,13 @@ class Standardize(keras.layers.Layer):
     def call(self, spectrogram):
         spectrogram = ops.cast(ops.convert_to_tensor(spectrogram), self.compute_dtype)
         self._check_rank(spectrogram.shape)
-        # Centred twice: the first mean is rounded relative to its own size, which divided by a
+        # Centered twice: the first mean is rounded relative to its own size, which divided by a
         # small deviation would turn a loud constant into something else than 0.
-        centred = spectrogram - ops.mean(spectrogram, axis=(1, 2), keepdims=True)
-        centred = centred - ops.mean(centred, axis=(1, 2), keepdims=True)
-        variance = ops.mean(ops.square(centred), axis=(1, 2), keepdims=True)
+        centered = spectrogram - ops.mean(spectrogram, axis=(1, 2), keepdims=True)
+        centered = centered - ops.mean(centered, axis=(1, 2), keepdims=True)
+        variance = ops.mean(ops.square(centered), axis=(1, 2), keepdims=True)
         # The floor goes under the root, so that the gradient of silence is finite.
-        return centred / ops.sqrt(ops.maximum(variance, self.minimum_deviation**2))
+        return centered / ops.sqrt(ops.maximum(variance, self.minimum_deviation**2))
 
     def _check_rank(self, shape) -> None:
         if len(shape) != 4:

@@ -23,7 +23,7 @@ _TITLE = 64.0
 # Above this share of the row the cell is so dark (light, in the dark scheme) that its number turns.
 _TURN = 0.55
 
-# Plain colours: viewers and converters outside browsers know neither variables nor schemes, and
+# Plain colors: viewers and converters outside browsers know neither variables nor schemes, and
 # take what is said first.
 _STYLE = """
 text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;

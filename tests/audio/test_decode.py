@@ -29,7 +29,7 @@ def encoded(waveform, file_format, subtype=None, rate=RATE, **options) -> bytes:
     return stream.getvalue()
 
 
-# Half a step of the quantiser for linear codes (libsndfile truncates some: a whole step); A-law and
+# Half a step of the quantizer for linear codes (libsndfile truncates some: a whole step); A-law and
 # mu-law have 13 and 14 bit steps at best and 1/32 relative ones at the top; lossy codecs: measured
 # errors are below half of the tolerance.
 FORMATS = [

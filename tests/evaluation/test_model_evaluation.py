@@ -115,7 +115,7 @@ def test_paper_protocol_with_every_kind_of_views(tags_task, plug_in, tmp_path, v
 
 
 def test_mixed_views_are_trained_with_soft_labels(tags_task, plug_in, tmp_path, monkeypatch):
-    """What the head is fed: mixtures of two clips, labelled by their shares."""
+    """What the head is fed: mixtures of two clips, labeled by their shares."""
     from hares_tf.evaluation.protocols import descent
 
     seen = {}
@@ -260,7 +260,7 @@ def fixed(batch):
 
 
 def raises(batch):
-    raise RuntimeError("no licence")
+    raise RuntimeError("no license")
 
 
 def words(batch):
@@ -343,7 +343,7 @@ def test_a_function_of_one_length_is_tiled_and_averaged(classes_task, functions,
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("raises", "no licence"), ("words", "ValueError"), ("grows", "features")]
+    ("name", "word"), [("raises", "no license"), ("words", "ValueError"), ("grows", "features")]
 )
 def test_functions_that_misbehave_are_a_sentence(classes_task, functions, tmp_path, name, word):
     with pytest.raises(EvaluationError, match=word):

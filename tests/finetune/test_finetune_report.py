@@ -66,7 +66,7 @@ def test_the_picture_holds_every_number_and_name():
 
 
 def test_the_picture_needs_no_browser():
-    """Image viewers and LaTeX paint everything black whose colour is a CSS variable."""
+    """Image viewers and LaTeX paint everything black whose color is a CSS variable."""
     drawing = confusion_svg(np.eye(2, dtype=int), ("a", "b"), "t")
     assert "var(" not in drawing
     light, dark = drawing.split("@media")

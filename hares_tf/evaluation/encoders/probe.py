@@ -64,7 +64,7 @@ def probe(handle: str, loaded, stated: Interface) -> tuple[Callable, int, dict, 
             )
             embed, graph = _embedder(loaded, call, interface, one_by_one)
             if shapes:
-                # One graph for all lengths: optimising one takes about a second. A Keras model, of
+                # One graph for all lengths: optimizing one takes about a second. A Keras model, of
                 # which no shapes are known, may need to be told its sizes.
                 with contextlib.suppress(TypeError, ValueError):  # then traced for each shape
                     graph.get_concrete_function(tf.TensorSpec([None, None], tf.float32))

@@ -127,7 +127,7 @@ def train_heads(
             if not loop.is_finite():
                 raise EvaluationError(
                     f"Training a head gave numbers that are not finite by step {step}: the "
-                    "embeddings hold NaN or infinity, or their scale is extreme; standardise them "
+                    "embeddings hold NaN or infinity, or their scale is extreme; standardize them "
                     "(--standardize) or check the handle with hares-check-handle."
                 )
             if kept and step < config.steps and time.monotonic() - saved >= checkpoint_seconds:

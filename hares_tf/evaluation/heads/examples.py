@@ -15,7 +15,7 @@ _BLOCK_BYTES = 64 * 2**20
 
 
 def matrix(rows: int, dim: int, scratch: str | os.PathLike) -> np.ndarray:
-    """An uninitialised float32 `[rows, dim]`; a large one is mapped from an unnamed file.
+    """An uninitialized float32 `[rows, dim]`; a large one is mapped from an unnamed file.
 
     The file has no name, so that it is gone when the process ends, however it ends.
 

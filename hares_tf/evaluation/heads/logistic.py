@@ -1,6 +1,6 @@
-"""Logistic regression for a path of regularisation strengths.
+"""Logistic regression for a path of regularization strengths.
 
-Minimises summed cross-entropy + |W|^2 / 2C over rows; the bias is free. The cross-entropy is a
+Minimizes summed cross-entropy + |W|^2 / 2C over rows; the bias is free. The cross-entropy is a
 softmax per group of labels (classes, slots) or a sigmoid per tag. L-BFGS does the work, in
 coordinates in which it is quick: embeddings are strongly correlated, so in their own coordinates it
 crawls (scikit-learn's solver stops at twice the optimal objective for large C). Whitening with the
@@ -37,7 +37,7 @@ class LogisticPath:
     """Solutions for one C after another, each started from the one before.
 
     Args:
-        embeddings: standardised float32 `[rows, dim]`; may be mapped from a file.
+        embeddings: standardized float32 `[rows, dim]`; may be mapped from a file.
         targets: `[rows, groups]` numbers or `[rows, tags]` shares from 0 to 1 (`Labels.targets`).
         labels: the label space. A name of a softmax without rows gets minus infinity as its logit,
             a tag without positive rows the constant `ABSENT_LOGIT`.
@@ -117,7 +117,7 @@ class LogisticPath:
         return _Point(weights, bias, losses, by_weights, by_bias, curvatures)
 
     def logits(self, embeddings: np.ndarray) -> np.ndarray:
-        """float32 `[rows, width]` for standardised embeddings."""
+        """float32 `[rows, width]` for standardized embeddings."""
         weights = self._point.weights.astype(np.float32)
         if self._basis is not None:
             weights = self._basis @ weights
@@ -155,7 +155,7 @@ class _Whitening:
         gram: X'X `[dim, dim]`.
         curvatures: `[columns]`, see `_Point`.
         rows: of X.
-        c: the regularisation.
+        c: the regularization.
     """
 
     def __init__(self, gram: np.ndarray, curvatures: np.ndarray, rows: int, c: float):

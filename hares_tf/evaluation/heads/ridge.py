@@ -10,11 +10,11 @@ from hares_tf.evaluation.tasks.labels import Labels
 class RidgePath:
     """Linear functions that are fitted to 1 where a name holds and to -1 where not.
 
-    Minimises |(X - mean) W - (Y - mean)|^2 + penalty |W|^2. Rows are read once; then every penalty
+    Minimizes |(X - mean) W - (Y - mean)|^2 + penalty |W|^2. Rows are read once; then every penalty
     costs one factorisation of the (smaller) Gram matrix.
 
     Args:
-        embeddings: standardised float32 `[rows, dim]`; may be mapped from a file.
+        embeddings: standardized float32 `[rows, dim]`; may be mapped from a file.
         targets: `[rows, groups]` numbers or `[rows, tags]` shares from 0 to 1 (`Labels.targets`).
         labels: the label space. A class or name of a slot without rows gets minus infinity as its
             logit, a tag without positive rows the constant -1.
@@ -51,7 +51,7 @@ class RidgePath:
 
         Args:
             relative_penalty: above 0, in units of the mean of the `dim` eigenvalues of the Gram
-                matrix of the centred embeddings (standardised: the number of rows).
+                matrix of the centered embeddings (standardized: the number of rows).
         """
         from scipy.linalg import cho_factor, cho_solve
 
@@ -63,7 +63,7 @@ class RidgePath:
         self._weights = cho_solve(factor, self._by_target, check_finite=False)
 
     def logits(self, embeddings: np.ndarray) -> np.ndarray:
-        """float32 `[rows, width]` for standardised embeddings."""
+        """float32 `[rows, width]` for standardized embeddings."""
         weights = self._weights.astype(np.float32)
         if self._basis is not None:
             weights = self._basis @ weights

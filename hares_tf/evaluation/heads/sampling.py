@@ -174,7 +174,7 @@ def _gather(array: np.ndarray, numbers: np.ndarray) -> np.ndarray:
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An uninitialised array that starts where TensorFlow can use it without a copy."""
+    """An uninitialized array that starts where TensorFlow can use it without a copy."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.empty(size + ALIGNMENT, np.uint8)
     start = -memory.ctypes.data % ALIGNMENT

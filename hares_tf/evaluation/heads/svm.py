@@ -1,4 +1,4 @@
-"""What heads share: standardising and the span of the rows; and the linear SVM.
+"""What heads share: standardizing and the span of the rows; and the linear SVM.
 
 Embeddings may be an `np.memmap` larger than memory: whatever runs over all rows, here and in the
 other heads, goes block by block.
@@ -34,16 +34,16 @@ class Standardizer:
         self._scale = np.where(constant, 0.0, 1 / np.where(constant, 1.0, deviation))
 
     def __call__(self, embeddings: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Standardises float32 `[rows, dim]` into `out`; by default in place, to save a copy.
+        """Standardizes float32 `[rows, dim]` into `out`; by default in place, to save a copy.
 
         Returns:
             `out`.
         """
         out = embeddings if out is None else out
         for block in blocks(len(embeddings), 4 * embeddings.shape[1]):
-            centred = embeddings[block] - self._mean
-            centred *= self._scale
-            out[block] = centred
+            centered = embeddings[block] - self._mean
+            centered *= self._scale
+            out[block] = centered
         return out
 
 
@@ -73,10 +73,10 @@ class LinearSVM:
     """One-against-rest linear support vector machines (squared hinge), as the paper's ESC-50 head.
 
     Args:
-        embeddings: standardised `[rows, dim]`.
+        embeddings: standardized `[rows, dim]`.
         labels: `[rows]` class numbers below `n_classes`.
         n_classes: columns of the logits; a class without rows gets minus infinity.
-        c: the regularisation parameter of scikit-learn's LinearSVC.
+        c: the regularization parameter of scikit-learn's LinearSVC.
     """
 
     def __init__(self, embeddings: np.ndarray, labels: np.ndarray, n_classes: int, c: float):

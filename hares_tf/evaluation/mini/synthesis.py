@@ -83,7 +83,7 @@ def bursts(
 
 # --- speech ---------------------------------------------------------------------------------------
 
-# Formant centre frequencies in hertz of the sounds that words are made of (textbook averages of
+# Formant center frequencies in hertz of the sounds that words are made of (textbook averages of
 # adult speakers, rounded); "s" and "f" are noise bands instead.
 VOWELS = {
     "a": (730, 1090, 2440),
@@ -127,16 +127,16 @@ def spoken(
             response = band(low * tract, high * tract)
         else:
             source, level = pulses[start:stop], 1.0
-            response = formants([tract * centre for centre in VOWELS[sound]])
+            response = formants([tract * center for center in VOWELS[sound]])
         word[start:stop] = level * faded(normalize(filtered(source, response)))
     return word
 
 
-def formants(centres) -> Response:
+def formants(centers) -> Response:
     """Returns the response of resonances (hertz), each weaker than the one before."""
     return lambda f: sum(
-        level / (1 + ((f - centre) / (60 + 0.04 * centre)) ** 2)
-        for level, centre in zip((1.0, 0.5, 0.25), centres, strict=True)
+        level / (1 + ((f - center) / (60 + 0.04 * center)) ** 2)
+        for level, center in zip((1.0, 0.5, 0.25), centers, strict=True)
     )
 
 

@@ -28,7 +28,7 @@ class Options:
         seeds: heads trained from different initial weights; the score is their mean.
         average: what is averaged over the windows of a clip, "logits" or "probabilities".
         augmentation: of the training clips of SVM tasks (ESC-50): "mixing", ten mixtures of each
-            clip labelled by the louder one, or "none".
+            clip labeled by the louder one, or "none".
         standardize: whether Adam sees features of zero mean and unit deviation.
         steps: instead of the task's number of steps.
     """
@@ -227,7 +227,7 @@ def every_fifth(examples: Examples, among: np.ndarray) -> np.ndarray:
     if not mask.any():
         raise EvaluationError(
             "There is no validation split and there are fewer than five training clips, so the "
-            "regularisation cannot be chosen: give some clips the split 'validation'."
+            "regularization cannot be chosen: give some clips the split 'validation'."
         )
     return mask
 
@@ -247,5 +247,5 @@ def held_out(train: Examples) -> tuple[np.ndarray, str]:
 
 
 def first_best(scores) -> int:
-    """Index of the best score; ties go to the first, which is the most regularised."""
+    """Index of the best score; ties go to the first, which is the most regularized."""
     return int(np.argmax(scores))

@@ -1,8 +1,8 @@
-"""`fast/1`: convex heads with a regularisation that is chosen on validation clips.
+"""`fast/1`: convex heads with a regularization that is chosen on validation clips.
 
-Everything is trained on the windows of testing, standardised with the fitted clips' mean and
+Everything is trained on the windows of testing, standardized with the fitted clips' mean and
 deviation. What is chosen is chosen on the validation split (where there is none: on every fifth
-training clip per label, by SHA-1 of its id), ties to the more regularised; then the head is fitted
+training clip per label, by SHA-1 of its id), ties to the more regularized; then the head is fitted
 again on training and validation clips together. Nothing is chosen on test clips.
 
 * linear: logistic regression (multinomial per slot, binary per tag) by L-BFGS: summed

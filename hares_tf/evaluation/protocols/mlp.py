@@ -12,7 +12,7 @@ from hares_tf.evaluation.protocols.base import Outcome, Work, first_best, held_o
 from hares_tf.evaluation.protocols.descent import HIDDEN_UNITS, cumulative
 from hares_tf.evaluation.tasks.declaration import Task
 
-# Part of the version of `fast`: Adam on standardised windows, 30 epochs of windows in batches of
+# Part of the version of `fast`: Adam on standardized windows, 30 epochs of windows in batches of
 # 256, within bounds that keep tiny sets trained and huge ones short.
 L2 = (1e-3, 1e-4, 1e-5, 1e-6)
 BATCH = 256
@@ -52,7 +52,7 @@ def choose_and_refit(
 
 
 def _train(task: Task, train: Examples, strengths: tuple[float, ...], work: Work):
-    """Heads for some strengths on examples that are standardised in place; and the scaling."""
+    """Heads for some strengths on examples that are standardized in place; and the scaling."""
     standardize = Standardizer(train.embeddings)
     rows = len(train.embeddings)
     steps = int(np.clip(EPOCHS * rows // BATCH, FEWEST_STEPS, MOST_STEPS))

@@ -1,4 +1,4 @@
-"""Heads with one strength of regularisation: choose it on held-out clips, then fit on all."""
+"""Heads with one strength of regularization: choose it on held-out clips, then fit on all."""
 
 from collections.abc import Callable, Sequence
 
@@ -21,9 +21,9 @@ def choose_and_refit(
     """Scores a path of heads (see `logistic.LogisticPath`).
 
     Args:
-        make_path: `(standardised embeddings, row targets, labels)` -> something with
+        make_path: `(standardized embeddings, row targets, labels)` -> something with
             `fit(strength)`, `logits(embeddings)` and `converged`.
-        strengths: to choose from, the most regularised first.
+        strengths: to choose from, the most regularized first.
         train: training and validation clips.
         test: test clips.
         clip_scores: logits of windows -> scores of clips.

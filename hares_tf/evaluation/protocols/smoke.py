@@ -1,6 +1,6 @@
 """`smoke/1`: a closed form for every head, in seconds; to see that everything works.
 
-Least squares on standardised windows with an L2 penalty, which is chosen as in `fast`; whatever
+Least squares on standardized windows with an L2 penalty, which is chosen as in `fast`; whatever
 head a task declares.
 """
 
@@ -10,7 +10,7 @@ from hares_tf.evaluation.protocols.base import Outcome, Protocol, Work, has_fold
 from hares_tf.evaluation.protocols.paths import choose_and_refit
 from hares_tf.evaluation.tasks.declaration import Task
 
-# Relative to the mean eigenvalue of the Gram matrix, the most regularised first.
+# Relative to the mean eigenvalue of the Gram matrix, the most regularized first.
 PENALTIES = tuple(10.0**power for power in range(2, -5, -1))
 
 

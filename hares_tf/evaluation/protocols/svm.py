@@ -1,4 +1,4 @@
-"""The SVM head of ESC-50: how the regularisation is chosen, honestly and as published."""
+"""The SVM head of ESC-50: how the regularization is chosen, honestly and as published."""
 
 from collections.abc import Callable, Sequence
 from itertools import combinations

@@ -101,7 +101,7 @@ class Table:
         suite: one of `reading.SUITES`.
         models: keys of the models, one per column.
         names: names of the models, distinct.
-        series: number of each model in the whole report: it has one colour in all figures.
+        series: number of each model in the whole report: it has one color in all figures.
         paper: the published rows that stand beside them; only for the suite hares.
         rows: in the order of Table 1; of other suites by domain and id.
     """

@@ -49,7 +49,7 @@ def radar(table: Table) -> tuple[Markup, list[tuple[str, int]], int] | None:
         return None
     kept = sorted(entries, key=lambda entry: -sum(entry[2]))[: svg.SERIES]
     kept = sorted(kept, key=lambda entry: entry[1])
-    # Of more than eight models some share a colour: those shown are numbered anew.
+    # Of more than eight models some share a color: those shown are numbered anew.
     if len({series % svg.SERIES for _, series, _ in kept}) < len(kept):
         kept = [(name, number, values) for number, (name, _, values) in enumerate(kept)]
     kept = [(name, series % svg.SERIES, values) for name, series, values in kept]

@@ -1,6 +1,6 @@
 """Small drawings as SVG: elements with escaped texts, and the figures of a report.
 
-Colours are CSS classes of the page (`s0` ... `s7` for series), so that they follow its light and
+Colors are CSS classes of the page (`s0` ... `s7` for series), so that they follow its light and
 dark scheme. Sizes are in CSS pixels at the natural width of a figure.
 """
 
@@ -105,12 +105,12 @@ def bars(title: str, entries: Sequence[tuple[str, int, float, tuple | None, bool
 def radar(axes: Sequence[str], entries: Sequence[tuple[str, int, Sequence[float]]]) -> Markup:
     """Percent on axes that leave one point, a line per entry (name, series, values)."""
     width, height, radius = 360.0, 268.0, 140.0
-    centre = (width / 2, 165.0)
+    center = (width / 2, 165.0)
 
     def place(axis: int, percent: float) -> tuple[float, float]:
         angle = 2 * math.pi * axis / len(axes) - math.pi / 2
         r = radius * percent / 100
-        return centre[0] + r * math.cos(angle), centre[1] + r * math.sin(angle)
+        return center[0] + r * math.cos(angle), center[1] + r * math.sin(angle)
 
     def polygon(values: Sequence[float], kind: str, *children) -> Markup:
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, range(len(axes)), values))
@@ -118,14 +118,14 @@ def radar(axes: Sequence[str], entries: Sequence[tuple[str, int, Sequence[float]
 
     parts = [polygon([tick] * len(axes), "grid") for tick in (25, 50, 75, 100)]
     for axis, name in enumerate(axes):
-        parts.append(line(*centre, *place(axis, 100), "grid"))
+        parts.append(line(*center, *place(axis, 100), "grid"))
         x, y = place(axis, 110)
-        anchor = "middle" if abs(x - centre[0]) < 1 else ("start" if x > centre[0] else "end")
+        anchor = "middle" if abs(x - center[0]) < 1 else ("start" if x > center[0] else "end")
         # Names of the lower axes stand below their ends: beside them the page is too narrow.
         if anchor != "middle":
             anchor, y = "middle", y + 10
         parts.append(label(x, y, name, "axis", anchor))
-    parts += [label(centre[0] + 3, place(0, tick)[1] - 2, str(tick), "tick") for tick in (50, 100)]
+    parts += [label(center[0] + 3, place(0, tick)[1] - 2, str(tick), "tick") for tick in (50, 100)]
     for name, series, values in entries:
         said = ", ".join(f"{axis} {value:.1f}" for axis, value in zip(axes, values, strict=True))
         parts.append(

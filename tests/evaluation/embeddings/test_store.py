@@ -142,7 +142,7 @@ def test_shards_are_npy_files_of_all_rows(tmp_path):
             writer.add(key, part)
     (path,) = space.directory.glob("*.npy")
     np.testing.assert_array_equal(np.load(path), np.concatenate(list(rows.values())))
-    # Any order, with repetitions and gaps: runs of neighbours and single ones.
+    # Any order, with repetitions and gaps: runs of neighbors and single ones.
     keys = [list(rows)[k] for k in (3, 4, 0, 1, 2, 4, 4, 1)]
     np.testing.assert_array_equal(space.gather(keys), np.concatenate([rows[k] for k in keys]))
 

@@ -87,7 +87,7 @@ def test_time_axis_is_averaged(tmp_path):
 
 
 def test_a_new_length_is_no_new_graph(tmp_path):
-    """Optimising one takes about a second for a large network."""
+    """Optimizing one takes about a second for a large network."""
     for name, spec in (("batch", _spec(None, None)), ("single", _spec(None))):
         module = _module(tmp_path / name, _pair, spec)
         encoder = _open(module)

@@ -327,9 +327,9 @@ def test_logits(hidden, tmp_path, monkeypatch):
 
 def _blobs(rows, spread):
     random = np.random.default_rng(0)
-    centres = random.normal(size=(4, 20))
+    centers = random.normal(size=(4, 20))
     classes = np.arange(rows) % 4
-    return (centres[classes] + spread * random.normal(size=(rows, 20))).astype(np.float32), classes
+    return (centers[classes] + spread * random.normal(size=(rows, 20))).astype(np.float32), classes
 
 
 def test_accuracy_of_the_optimum():

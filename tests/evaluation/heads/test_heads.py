@@ -1,4 +1,4 @@
-"""Standardising, the span of the rows, and the linear SVM."""
+"""Standardizing, the span of the rows, and the linear SVM."""
 
 import tracemalloc
 
@@ -12,10 +12,10 @@ from hares_tf.evaluation.heads.svm import LinearSVM, Standardizer, row_space
 
 def _blobs(rows, dim, classes, seed=0, spread=1.5):
     random = np.random.default_rng(seed)
-    centres = random.normal(size=(classes, dim))
+    centers = random.normal(size=(classes, dim))
     labels = np.arange(rows) % classes
     mixing = random.normal(size=(dim, dim)) / np.sqrt(dim)
-    embeddings = (centres[labels] + spread * random.normal(size=(rows, dim))) @ mixing
+    embeddings = (centers[labels] + spread * random.normal(size=(rows, dim))) @ mixing
     return embeddings.astype(np.float32), labels
 
 

@@ -64,7 +64,7 @@ def _softmax_objective(weights, bias, embeddings, classes, c):
     return loss + np.sum(np.asarray(weights, np.float64) ** 2) / (2 * c)
 
 
-def _centred(logits):
+def _centered(logits):
     """A softmax does not change with the mean of its logits."""
     return logits - logits.mean(axis=1, keepdims=True)
 
@@ -76,7 +76,7 @@ def _solution(path):
 
 @pytest.mark.parametrize(("rows", "dim"), [(300, 20), (60, 100)], ids=["tall", "wide"])
 @pytest.mark.parametrize("classes", [2, 5])
-def test_softmax_minimises_the_stated_objective(rows, dim, classes):
+def test_softmax_minimizes_the_stated_objective(rows, dim, classes):
     embeddings = _embeddings(rows, dim)
     targets = _classes(embeddings, classes)
     path = LogisticPath(embeddings, targets, _labels(classes))
@@ -88,8 +88,8 @@ def test_softmax_minimises_the_stated_objective(rows, dim, classes):
         ours = _softmax_objective(*_solution(path), embeddings, targets[:, 0], c)
         assert ours == pytest.approx(best, rel=1e-5)
         # The minimum is flat, so logits agree less closely than objectives.
-        expected = _centred(embeddings @ weights + bias)
-        found = _centred(path.logits(embeddings))
+        expected = _centered(embeddings @ weights + bias)
+        found = _centered(path.logits(embeddings))
         np.testing.assert_allclose(found, expected, atol=0.01 * np.abs(expected).max())
 
 
@@ -124,7 +124,7 @@ def test_no_dependence_on_where_it_starts():
     for c in GRID[:6]:
         warm.fit(c)
     cold.fit(GRID[5])
-    warm, cold = (_centred(path.logits(embeddings)) for path in (warm, cold))
+    warm, cold = (_centered(path.logits(embeddings)) for path in (warm, cold))
     np.testing.assert_allclose(warm, cold, atol=0.01 * np.abs(cold).max())
 
 
@@ -139,8 +139,8 @@ def test_slots_are_independent_regressions():
     for column, block in enumerate(_labels(*widths).blocks):
         alone = LogisticPath(embeddings, targets[:, [column]], _labels(widths[column]))
         alone.fit(0.1)
-        expected = _centred(alone.logits(embeddings))
-        np.testing.assert_allclose(_centred(logits[:, block]), expected, atol=0.01)
+        expected = _centered(alone.logits(embeddings))
+        np.testing.assert_allclose(_centered(logits[:, block]), expected, atol=0.01)
 
 
 def test_names_without_rows_are_never_predicted():

@@ -13,13 +13,13 @@ from hares_tf.evaluation.tasks.labels import Labels
 
 def _embeddings(rows, dim, seed=0):
     random = np.random.default_rng(seed)
-    # Neither centred nor of unit deviation: the closed form centres for itself.
+    # Neither centered nor of unit deviation: the closed form centers for itself.
     return (random.normal(size=(rows, dim)) @ random.normal(size=(dim, dim)) + 2).astype(np.float32)
 
 
 def _peer(embeddings, signs, relative_penalty):
-    centred = embeddings - embeddings.mean(axis=0, dtype=np.float64)
-    penalty = relative_penalty * np.sum(centred**2) / embeddings.shape[1]
+    centered = embeddings - embeddings.mean(axis=0, dtype=np.float64)
+    penalty = relative_penalty * np.sum(centered**2) / embeddings.shape[1]
     return Ridge(alpha=penalty, solver="svd").fit(embeddings.astype(np.float64), signs)
 
 

@@ -21,10 +21,10 @@ from hares_tf.utils.progress import Progress
 
 def _blobs(rows, dim, classes, seed=0, spread=1.5):
     random = np.random.default_rng(seed)
-    centres = random.normal(size=(classes, dim))
+    centers = random.normal(size=(classes, dim))
     labels = np.arange(rows) % classes
     mixing = random.normal(size=(dim, dim)) / np.sqrt(dim)
-    embeddings = (centres[labels] + spread * random.normal(size=(rows, dim))) @ mixing
+    embeddings = (centers[labels] + spread * random.normal(size=(rows, dim))) @ mixing
     return embeddings.astype(np.float32), labels
 
 

@@ -132,7 +132,7 @@ def save(folder, results):
     return folder
 
 
-def labelled(data, names, seed=0, clips=400, skill=3.0, kind="classes"):
+def labeled(data, names, seed=0, clips=400, skill=3.0, kind="classes"):
     """Adds labels to a result, and gives answers that fit them."""
     groups = names if isinstance(names, dict) else {"class": names}
     data["task"]["labels"] = {"kind": kind, "groups": {g: list(n) for g, n in groups.items()}}
@@ -320,7 +320,7 @@ def test_hostile_names_stay_text(tmp_path):
     odd[0]["complete"] = False
     odd[1]["environment"]["cpu"] = HOSTILE
     odd[2]["protocol"]["warnings"] = [HOSTILE]
-    answers = [labelled(odd[0], [HOSTILE, "</svg>", 'a" x="'])]
+    answers = [labeled(odd[0], [HOSTILE, "</svg>", 'a" x="'])]
     save(tmp_path, odd)
     np.savez(place(tmp_path, odd[0]).with_name("esc50.predictions.npz"), **answers[0])
     outputs = [tmp_path / f"r.{ending}" for ending in ("html", "md", "csv")]
@@ -467,7 +467,7 @@ def test_confusions_against_scikit_learn(tmp_path, uncertainty):
 
     names = [f"c{i}" for i in range(7)]
     data = result("a", "esc50", 90.0)
-    answers = labelled(data, names, skill=1.5)
+    answers = labeled(data, names, skill=1.5)
     save_with_answers(tmp_path, [(data, answers)])
     (found,) = details.describe(predictions.load(read(tmp_path)[0]))
     truth, guess = answers["targets"][:, 0], answers["scores"].argmax(1)
@@ -481,7 +481,7 @@ def test_confusions_against_scikit_learn(tmp_path, uncertainty):
     assert found.pairs[0][2] == wrong.max() and sum(n for *_, n in found.pairs) <= wrong.sum()
 
     tagged = result("a", "magnatagatune", 40.0)
-    answers = labelled(tagged, names, kind="tags", skill=1.0)
+    answers = labeled(tagged, names, kind="tags", skill=1.0)
     answers["scores"][:, 3] = -np.inf
     save_with_answers(tmp_path / "tags", [(tagged, answers)])
     (found,) = details.describe(predictions.load(read(tmp_path / "tags")[0]))
@@ -499,8 +499,8 @@ def test_slots_have_a_matrix_each_and_many_classes_none(tmp_path):
     save_with_answers(
         tmp_path,
         [
-            (slots, labelled(slots, groups, kind="slots")),
-            (many, labelled(many, [f"id{i}" for i in range(51)], skill=1.0)),
+            (slots, labeled(slots, groups, kind="slots")),
+            (many, labeled(many, [f"id{i}" for i in range(51)], skill=1.0)),
         ],
     )
     found = {one.task: details.describe(predictions.load(one)) for one in read(tmp_path)}
@@ -528,7 +528,7 @@ def _damage(name, data, path):
     elif name == "no array":
         np.savez(path, ids=np.array(["a"]))
     elif name == "other width":
-        np.savez(path, **labelled(result("a", "esc50", 1.0), list("abcd")))
+        np.savez(path, **labeled(result("a", "esc50", 1.0), list("abcd")))
     elif name == "outside":
         data["predictions"] = "../../secret.npz"
         save(path.parents[2], [data])
@@ -539,8 +539,8 @@ def _damage(name, data, path):
 )
 def test_damaged_predictions_are_a_note(tmp_path, damage):
     data = result("a", "esc50", 90.0)
-    save_with_answers(tmp_path / "r", [(data, labelled(data, list("abc")))])
-    np.savez(tmp_path / "secret.npz", **labelled(result("a", "esc50", 1.0), list("abc")))
+    save_with_answers(tmp_path / "r", [(data, labeled(data, list("abc")))])
+    np.savez(tmp_path / "secret.npz", **labeled(result("a", "esc50", 1.0), list("abc")))
     _damage(damage, data, tmp_path / "r" / "paper" / "a" / "esc50.predictions.npz")
     (problem,) = write([tmp_path / "r"], [tmp_path / "r.html"])
     assert "predictions" in problem
@@ -550,7 +550,7 @@ def test_damaged_predictions_are_a_note(tmp_path, damage):
 
 def test_paired_differences_are_of_the_same_clips(tmp_path, uncertainty):
     a, b = result("a", "esc50", 90.0), result("b", "esc50", 80.0)
-    first, second = labelled(a, list("abc"), seed=1), labelled(b, list("abc"), seed=2)
+    first, second = labeled(a, list("abc"), seed=1), labeled(b, list("abc"), seed=2)
     shuffled = np.random.default_rng(0).permutation(400)
     save_with_answers(tmp_path, [(a, first), (b, {k: v[shuffled] for k, v in second.items()})])
     write([tmp_path], [tmp_path / "r.html"], resamples=50, seed=7)
@@ -567,7 +567,7 @@ def test_paired_differences_are_of_the_same_clips(tmp_path, uncertainty):
 @pytest.mark.parametrize("change", [{"clips__manifest_hash": "other"}, {"identity": "fast/1"}])
 def test_no_paired_difference_of_other_clips_or_protocols(tmp_path, uncertainty, change):
     a, b = result("a", "esc50", 90.0), result("b", "esc50", 80.0, **change)
-    save_with_answers(tmp_path, [(one, labelled(one, list("abc"))) for one in (a, b)])
+    save_with_answers(tmp_path, [(one, labeled(one, list("abc"))) for one in (a, b)])
     write([tmp_path], [tmp_path / "r.html"])
     assert uncertainty == []
 
