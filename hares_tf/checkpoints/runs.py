@@ -27,7 +27,6 @@ from hares_tf.utils.files import sha256_file
 
 #: The value of `step` that asks for what `best.json` names.
 BEST = "best"
-CLASSIFICATION = "classification"
 _WORDS: dict[type, str] = {str: "text", list: "list", dict: "JSON object"}
 
 
@@ -39,7 +38,7 @@ class Run:
         folder: of the run.
         model: a name of the registry.
         objective: what it was trained for.
-        classes: names of the classes of a classification run, in the order of its logits; else ().
+        classes: names of the classes in the order of the logits, for a run with labels; else ().
         config, data, environment: for the model card.
     """
 
@@ -148,6 +147,11 @@ def load_classifier(checkpoint: Checkpoint, embedding_size: int) -> Classifier |
             classes of the run.
     """
     classes = checkpoint.run.classes
+    if not classes and any(name.startswith("head/logits/") for name in checkpoint.arrays):
+        raise CheckpointError(
+            f"{checkpoint.run.folder / RUN}: a run with a classifier needs the names of its "
+            "classes, label_names."
+        )
     if not classes:
         return None
     import keras
@@ -194,15 +198,11 @@ def read_run(folder: Path) -> Run:
     classes = part("label_names", list, [])
     if not all(isinstance(name, str) for name in classes):
         raise CheckpointError(f"{path}: its 'label_names' are not all texts.")
-    if objective == CLASSIFICATION and not classes:
-        raise CheckpointError(
-            f"{path}: a classification run needs the names of its classes, label_names."
-        )
     return Run(
         folder,
         model,
         objective,
-        tuple(classes) if objective == CLASSIFICATION else (),
+        tuple(classes),
         part("config", dict, {}),
         part("data", dict, {}),
         part("environment", dict, {}),

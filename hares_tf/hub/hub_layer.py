@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
-from keras.src.saving import serialization_lib
 
 from hares_tf.hub.calling import find_entry_point
 from hares_tf.hub.errors import HubError
 from hares_tf.hub.loader import PYTHON_PREFIX, LocatedModule, load, locate
+from hares_tf.utils._compat import in_safe_mode
 
 
 @keras.saving.register_keras_serializable(package="hares_tf")
@@ -160,7 +160,7 @@ class HubLayer(keras.layers.Layer):
         """
         handle = config["handle"]
         local = "://" not in handle or handle.startswith("file://")
-        if serialization_lib.in_safe_mode() and not local:
+        if in_safe_mode() and not local:
             raise HubError(
                 f"The model would fetch and run {handle}; if you trust the file it is loaded from, "
                 "load it with safe_mode=False."

@@ -62,3 +62,13 @@ def optimizer_of_summed_gradients(optimizer_class: type, *args, **kwargs):
         {"_all_reduce_sum_gradients": lambda self, grads_and_vars: grads_and_vars},
     )
     return summed(*args, **kwargs)
+
+
+def in_safe_mode() -> bool:
+    """Returns whether Keras is loading a file in safe mode, where a layer must not run its code.
+
+    Keras tells its own layers only.
+    """
+    from keras.src.saving import serialization_lib
+
+    return bool(serialization_lib.in_safe_mode())

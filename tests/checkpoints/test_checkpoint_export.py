@@ -356,10 +356,6 @@ class TestWrongInputs:
             ('{"schema": 1, "model": "resnet", "objective": "simclr"}', "no model 'resnet'"),
             ('{"schema": 1, "model": "log_mel_statistics", "objective": 3}', "'objective'"),
             (
-                '{"schema": 1, "model": "log_mel_statistics", "objective": "classification"}',
-                "names of its classes",
-            ),
-            (
                 '{"schema": 1, "model": "log_mel_statistics", "objective": "classification",'
                 ' "label_names": [1]}',
                 "label_names",

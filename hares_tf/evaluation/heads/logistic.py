@@ -14,7 +14,7 @@ import numpy as np
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.heads.examples import blocks
 from hares_tf.evaluation.heads.lbfgs import Lbfgs
-from hares_tf.evaluation.heads.svm import row_space
+from hares_tf.evaluation.heads.scaling import row_space
 from hares_tf.evaluation.tasks.labels import Labels
 
 # Where a group or tag stops: the decrease that the model of the Hessian still promises, as a share

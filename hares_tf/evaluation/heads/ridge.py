@@ -3,7 +3,7 @@
 import numpy as np
 
 from hares_tf.evaluation.heads.examples import blocks
-from hares_tf.evaluation.heads.svm import row_space
+from hares_tf.evaluation.heads.scaling import row_space
 from hares_tf.evaluation.tasks.labels import Labels
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from hares_tf.evaluation.heads.adam import AdamConfig, scale_warning, train_heads
 from hares_tf.evaluation.heads.examples import Examples, matrix
 from hares_tf.evaluation.heads.sampling import EmbeddingFeed, StepSampler
-from hares_tf.evaluation.heads.svm import Standardizer
+from hares_tf.evaluation.heads.scaling import Standardizer
 from hares_tf.evaluation.protocols.base import Options, Outcome, Work
 from hares_tf.evaluation.tasks.declaration import Task
 

@@ -7,7 +7,7 @@ import numpy as np
 from hares_tf.evaluation.heads.adam import AdamConfig, train_heads
 from hares_tf.evaluation.heads.examples import Examples
 from hares_tf.evaluation.heads.sampling import EmbeddingFeed, StepSampler
-from hares_tf.evaluation.heads.svm import Standardizer
+from hares_tf.evaluation.heads.scaling import Standardizer
 from hares_tf.evaluation.protocols.base import Outcome, Work, first_best, held_out
 from hares_tf.evaluation.protocols.descent import HIDDEN_UNITS, cumulative
 from hares_tf.evaluation.tasks.declaration import Task

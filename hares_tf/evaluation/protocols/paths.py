@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from hares_tf.evaluation.heads.examples import Examples
-from hares_tf.evaluation.heads.svm import Standardizer
+from hares_tf.evaluation.heads.scaling import Standardizer
 from hares_tf.evaluation.protocols.base import Outcome, Work, first_best, held_out
 
 

@@ -6,7 +6,8 @@ from itertools import combinations
 import numpy as np
 
 from hares_tf.evaluation.heads.examples import Examples
-from hares_tf.evaluation.heads.svm import LinearSVM, Standardizer, row_space
+from hares_tf.evaluation.heads.scaling import Standardizer, row_space
+from hares_tf.evaluation.heads.svm import LinearSVM
 from hares_tf.evaluation.protocols.base import Outcome, Work, first_best
 
 # Appendix A, ESC-50.

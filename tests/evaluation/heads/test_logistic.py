@@ -11,7 +11,7 @@ from hares_tf.evaluation import EvaluationError
 from hares_tf.evaluation.heads import examples
 from hares_tf.evaluation.heads.lbfgs import Lbfgs
 from hares_tf.evaluation.heads.logistic import ABSENT_LOGIT, LogisticPath
-from hares_tf.evaluation.heads.svm import Standardizer
+from hares_tf.evaluation.heads.scaling import Standardizer
 from hares_tf.evaluation.tasks.labels import Labels
 
 GRID = tuple(10.0**power for power in range(-4, 4))

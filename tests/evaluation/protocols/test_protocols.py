@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 
 from hares_tf.evaluation import EvaluationError
 from hares_tf.evaluation.heads.examples import Examples, clip_scores, probabilities
-from hares_tf.evaluation.heads.svm import LinearSVM, Standardizer
+from hares_tf.evaluation.heads.scaling import Standardizer
+from hares_tf.evaluation.heads.svm import LinearSVM
 from hares_tf.evaluation.protocols import Options, Work, make_protocol
 from hares_tf.evaluation.protocols.base import every_fifth
 from hares_tf.evaluation.protocols.fast import LINEAR_C

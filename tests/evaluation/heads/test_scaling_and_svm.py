@@ -7,7 +7,8 @@ import pytest
 from sklearn.svm import LinearSVC
 
 from hares_tf.evaluation.heads import examples
-from hares_tf.evaluation.heads.svm import LinearSVM, Standardizer, row_space
+from hares_tf.evaluation.heads.scaling import Standardizer, row_space
+from hares_tf.evaluation.heads.svm import LinearSVM
 
 
 def _blobs(rows, dim, classes, seed=0, spread=1.5):
