@@ -38,12 +38,12 @@ try:
 except HaresError as error:
     parser.error(str(error))
 x = keras.utils.pad_sequences(waveforms, round(args.seconds * rate), "float32", "post", "post")
-y = np.array([recording.label for recording in data.recordings])
+y = np.array([recording.labels[0] for recording in data.recordings])
 test = np.random.default_rng(0).permutation(len(y)) % 5 == 0
-print(f"{len(y)} recordings of {len(data.classes)} labels, {test.sum()} of them held out")
+print(f"{len(y)} recordings of {len(data.label_names)} labels, {test.sum()} of them held out")
 embedding = hub(waveform := keras.Input((None,), name="waveform"))
 frozen = keras.Model(waveform, embedding).predict(x, batch_size=8, verbose=0)  # needed only once
-head = keras.Sequential([keras.layers.Normalization(), keras.layers.Dense(len(data.classes))])
+head = keras.Sequential([keras.layers.Normalization(), keras.layers.Dense(len(data.label_names))])
 head.layers[0].adapt(frozen[~test])
 model = keras.Model(waveform, logits := head(embedding))
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -54,6 +54,6 @@ for stage, part, inputs, step, epochs in stages:
     print(f"{stage}: {part.evaluate(inputs[test], y[test], 8, 0)[1]:.1%} are right")
 with atomic_directory(args.output) as draft:
     keras.Model(waveform, {"embedding": embedding, "logits": logits}).export(draft, verbose=False)
-    card = {"name": Path(args.output).name, "sample_rate": rate, "classes": data.classes}
+    card = {"name": Path(args.output).name, "sample_rate": rate, "classes": data.label_names}
     (draft / "model_card.json").write_text(json.dumps(card), encoding="utf-8")
 print(f"{args.output}: waveform -> embedding, logits")

@@ -41,12 +41,13 @@ try:
 except HaresError as error:
     parser.error(str(error))
 x = utils.pad_sequences(waveforms, round(args.seconds * rate), "float32", "post", "post")
-y = np.array([recording.label for recording in data.recordings])
+y = np.array([recording.labels[0] for recording in data.recordings])
 test = np.random.default_rng(0).permutation(len(y)) % 5 == 0
-print(f"{len(y)} recordings of {len(data.classes)} labels, {test.sum()} of them held out")
+print(f"{len(y)} recordings of {len(data.label_names)} labels, {test.sum()} of them held out")
 hub, scale = tensorflow_hub.KerasLayer(str(module.path), trainable=True), layers.Normalization()
 scale.adapt(Sequential([hub]).predict(x[~test], batch_size=8, verbose=0))
-model = Sequential([Input((None,), name="waveform"), hub, scale, layers.Dense(len(data.classes))])
+head = layers.Dense(len(data.label_names))
+model = Sequential([Input((None,), name="waveform"), hub, scale, head])
 loss = losses.SparseCategoricalCrossentropy(from_logits=True)
 for stage, epochs, step in (("frozen", 50, 1e-2), ("fine-tuned", args.epochs, 1e-4)):
     hub.trainable = stage == "fine-tuned"

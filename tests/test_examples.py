@@ -238,7 +238,7 @@ def test_mistakes_get_a_sentence(run, name, sounds, tmp_path):
         else {"audio": sounds, "output": tmp_path / "out"}
     )
     code, _, err = run(name, **flags)
-    assert code == 2 and err.splitlines()[-1].endswith("nothing: there is no such folder or file")
+    assert code == 2 and err.splitlines()[-1].endswith("nothing: there is no such folder or file.")
 
 
 @pytest.fixture
@@ -248,6 +248,8 @@ def untouched(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("the module is loaded")
 
+    # The public names first: they are looked up on first use, which must not find `refuse`.
+    monkeypatch.setattr("hares_tf.hub.load", refuse)
     monkeypatch.setattr("hares_tf.hub.locate", refuse)
     monkeypatch.setattr("hares_tf.hub.loader.locate", refuse)
     monkeypatch.setattr("hares_tf.hub.loader.load", refuse)

@@ -452,10 +452,11 @@ def test_mistakes(modules, tmp_path, waveform, monkeypatch):
     with pytest.raises(HubError, match="traced for inference only"):
         frozen.trainable = True
     assert (
-        message(modules["fixed"], waveform) == "HANDLE takes [any, 8], not a batch of shape (8, 16)"
+        message(modules["fixed"], waveform)
+        == "HANDLE takes [any, 8], not a batch of shape (8, 16)."
     )
     assert message(modules["plain"], keras.Input((None, 1))) == (
-        "HANDLE takes [any, any], not a batch of shape (None, None, 1)"
+        "HANDLE takes [any, any], not a batch of shape (None, None, 1)."
     )
     assert "no such folder" in message(tmp_path / "nothing")
     assert "is a Python function" in message("python:os:system")

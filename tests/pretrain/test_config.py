@@ -62,7 +62,7 @@ def test_overrides_take_the_type_of_what_they_replace():
         ("probe.every=-5", "must not be negative"),
         ("probe.tasks=mini", "set probe.every"),
         ("crops.fraction=1.5", "at most 1"),
-        ("objective.name=moco", "did you mean classification or simclr"),
+        ("objective.name=moco", "did you mean classification or "),
         ("objective.mixing=spectrum", "log_mel, mel, waveform, none"),
         ("crops.pad=mirror", "zeros"),
     ],

@@ -281,7 +281,7 @@ def test_a_loss_that_explodes_stops_the_run(tmp_path):
     run._check(np.array([[5.0, 1.0], [9.9, 1.0]]), names, 0)
     with pytest.raises(PretrainError, match=r"Step 13: the loss is 10.1, 2 times its first"):
         run._check(np.array([[4.0, 1.0], [10.1, 1.0]]), names, 11)
-    with pytest.raises(PretrainError, match=r"Step 12: gradient_norm is no finite number"):
+    with pytest.raises(PretrainError, match=r"Step 12: gradient_norm is not a finite number"):
         run._check(np.array([[4.0, np.nan]]), names, 11)
 
 

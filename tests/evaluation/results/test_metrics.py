@@ -72,7 +72,7 @@ def test_mean_average_precision_is_over_the_tags_that_occur():
 
 
 def test_without_any_tag_there_is_no_mean_average_precision():
-    with pytest.raises(EvaluationError, match="none of the clips to score has a tag"):
+    with pytest.raises(EvaluationError, match="None of the clips to score has a tag"):
         mean_average_precision(np.zeros((3, 4)), np.zeros((3, 4)), TAGS)
 
 
