@@ -215,7 +215,7 @@ class TestExport:
 
     @pytest.mark.parametrize("form", [("tasty", "float32"), ("serving", "float16")])
     def test_unknown_names_in_a_program(self, model, tmp_path, form):
-        with pytest.raises(HubError, match="there is no"):
+        with pytest.raises(HubError, match="There is no"):
             export_module(model, tmp_path / "m", weights=RANDOM, flavor=form[0], precision=form[1])
 
     def test_wrong_folding_is_noticed_in_silent_branches(self, tmp_path, monkeypatch):
