@@ -34,8 +34,8 @@ args = parser.parse_args()
 if Path(args.output).exists() or not 0 < args.seconds <= 3600:
     parser.error(f"{args.output} exists, or --seconds={args.seconds} not between 0 and 3600")
 try:
-    module, known = locate(args.handle), Interface(args.sample_rate or None)
-    rate = stated_interface(module, known)[0].sample_rate  # never guessed
+    module = locate(args.handle)
+    rate = stated_interface(module, Interface(args.sample_rate or None))[0].sample_rate
     data = read_recordings(args.audio, args.labels)
     waveforms = [recording.sound.load(rate) for recording in data.recordings]
 except HaresError as error:
@@ -46,15 +46,14 @@ test = np.random.default_rng(0).permutation(len(y)) % 5 == 0
 print(f"{len(y)} recordings of {len(data.label_names)} labels, {test.sum()} of them held out")
 hub, scale = tensorflow_hub.KerasLayer(str(module.path), trainable=True), layers.Normalization()
 scale.adapt(Sequential([hub]).predict(x[~test], batch_size=8, verbose=0))
-head = layers.Dense(len(data.label_names))
-model = Sequential([Input((None,), name="waveform"), hub, scale, head])
+model = Sequential([Input((None,), name="waveform"), hub, scale, layers.Dense(y.max() + 1)])
 loss = losses.SparseCategoricalCrossentropy(from_logits=True)
 for stage, epochs, step in (("frozen", 50, 1e-2), ("fine-tuned", args.epochs, 1e-4)):
     hub.trainable = stage == "fine-tuned"
     model.compile(optimizers.Adam(step), loss, metrics=["accuracy"])
     model.fit(x[~test], y[~test], batch_size=8, epochs=epochs, verbose=0)
     print(f"{stage}: {model.evaluate(x[test], y[test], 8, 0)[1]:.1%} are right")
-utils.disable_interactive_logging()  # of export: a line for each variable
 with atomic_directory(args.output) as draft:
+    utils.disable_interactive_logging()  # a line for each variable
     model.export(str(draft))
 print(f"{args.output}: waveform -> logits")
