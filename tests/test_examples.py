@@ -248,12 +248,10 @@ def untouched(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("the module is loaded")
 
-    # The public names first: they are looked up on first use, which must not find `refuse`.
-    monkeypatch.setattr("hares_tf.hub.load", refuse)
-    monkeypatch.setattr("hares_tf.hub.locate", refuse)
+    # Names that are copies of others first: their first use must not find `refuse`.
+    for name in ("hub.load", "hub.locate", "hub.hub_layer.load", "hub.loader.load"):
+        monkeypatch.setattr(f"hares_tf.{name}", refuse)
     monkeypatch.setattr("hares_tf.hub.loader.locate", refuse)
-    monkeypatch.setattr("hares_tf.hub.loader.load", refuse)
-    monkeypatch.setattr("hares_tf.hub.hub_layer.load", refuse)
 
 
 @pytest.mark.parametrize("wrong", [0, -1, "nan", "inf"])
