@@ -40,71 +40,41 @@ METRIC_NAMES = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One score of a table.
+    """One score of a table."""
 
-    Attributes:
-        value: percent, or None for a dash.
-        interval: (low, high) of 95%, or None.
-        best: whether no comparable complete score of the row is higher, rounded to 0.1.
-        complete: whether all clips took part.
-        reasons: why the value is absent or incomplete.
-        result: what it comes from, None for averages and published scores.
-    """
-
-    value: float | None
-    interval: tuple[float, float] | None = None
-    best: bool = False
-    complete: bool = True
-    reasons: tuple[str, ...] = ()
-    result: Result | None = None
+    value: float | None  # percent
+    interval: tuple[float, float] | None = None  # 95%, percent
+    best: bool = False  # no comparable complete score of the row is higher, rounded to 0.1
+    complete: bool = True  # all clips took part
+    reasons: tuple[str, ...] = ()  # why the value is absent or incomplete
+    result: Result | None = None  # None for averages
 
 
 @dataclass(frozen=True)
 class Row:
-    """A task or an average.
+    """A task or an average."""
 
-    Attributes:
-        kind: "task", "average" or "total".
-        id: of the task or average.
-        name: as shown.
-        domain: "environment", "speech", "music", or "" for the total.
-        metric: as shown; "" for averages.
-        cells: one per model of the table.
-        published: the paper's value per column of the table, None where it has none.
-        reasons: why no best is marked although several models have a score.
-    """
-
-    kind: str
+    kind: str  # "task", "average" or "total"
     id: str
-    name: str
-    domain: str
-    metric: str
-    cells: tuple[Cell, ...]
-    published: tuple[float | None, ...]
-    reasons: tuple[str, ...] = ()
+    name: str  # as shown
+    domain: str  # "" for the total
+    metric: str  # as shown; "" for averages
+    cells: tuple[Cell, ...]  # one per model of the table
+    published: tuple[float | None, ...]  # the paper's value per row of `Table.paper`
+    reasons: tuple[str, ...] = ()  # why no best is marked although several models have a score
 
 
 @dataclass(frozen=True)
 class Table:
-    """Results of one protocol identity and suite.
-
-    Attributes:
-        identity: of the protocol.
-        suite: one of `reading.SUITES`.
-        models: keys of the models, one per column.
-        names: names of the models, distinct.
-        series: number of each model in the whole report: it has one color in all figures.
-        paper: the published rows that stand beside them; only for the suite hares.
-        rows: in the order of Table 1; of other suites by domain and id.
-    """
+    """Results of one protocol identity and suite."""
 
     identity: str
-    suite: str
-    models: tuple[str, ...]
-    names: tuple[str, ...]
-    series: tuple[int, ...]
-    paper: tuple[PublishedRow, ...]
-    rows: tuple[Row, ...]
+    suite: str  # one of `reading.SUITES`
+    models: tuple[str, ...]  # keys of the models, one per column
+    names: tuple[str, ...]  # their names, distinct
+    series: tuple[int, ...]  # their numbers in the report, which decide their colors
+    paper: tuple[PublishedRow, ...]  # shown beside them; only for the suite hares
+    rows: tuple[Row, ...]  # in the order of Table 1; of other suites by domain and id
 
     @property
     def task_rows(self) -> list[Row]:

@@ -10,21 +10,13 @@ from hares_tf.evaluation.report.reading import Result, as_dict, as_list, text
 
 @dataclass(frozen=True)
 class ClassScore:
-    """The score of one class or tag.
-
-    Attributes:
-        name: of the class.
-        clips: number of tested clips with it.
-        score: percent: recall of a class, average precision of a tag.
-        mistaken: the class it is most often mistaken for; "" if never, and for tags.
-        times: number of those mistakes.
-    """
+    """The score of one class or tag on the tested clips that have it."""
 
     name: str
     clips: int
-    score: float
-    mistaken: str = ""
-    times: int = 0
+    score: float  # percent: recall of a class, average precision of a tag
+    mistaken: str = ""  # the class it is most often mistaken for
+    times: int = 0  # number of those mistakes
 
 
 @dataclass(frozen=True)
@@ -53,14 +45,8 @@ class Detail:
 class Paired:
     """Difference of two models on the same clips: score of the first minus that of the second.
 
-    Attributes:
-        identity: of the protocol.
-        task: name of the task.
-        first: name of a model.
-        second: name of another.
-        difference: in points of percent.
-        low: of its 95% interval.
-        high: of it.
+    Difference and its 95% interval (low, high) are in points of percent; `identity` is that of the
+    protocol.
     """
 
     identity: str
@@ -126,23 +112,14 @@ class Content:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the scores of one model come from.
-
-    Attributes:
-        name: of the model.
-        facts: (name, value) of each property of the model and its machine.
-        results: one list of cells per result, under `COLUMNS`.
-        failures: (task, clip, why), at most `MOST_FAILURES`.
-        n_failures: number of all of them.
-        notes: (task, sentence): warnings of protocols and notes on the data.
-    """
+    """The origin of the scores of one model."""
 
     name: str
-    facts: list[tuple[str, str]]
-    results: list[list[str]]
-    failures: list[tuple[str, str, str]]
-    n_failures: int
-    notes: list[tuple[str, str]]
+    facts: list[tuple[str, str]]  # (name, value) of each property of the model and its machine
+    results: list[list[str]]  # cells under `COLUMNS`
+    failures: list[tuple[str, str, str]]  # (task, clip, reason), at most `MOST_FAILURES`
+    n_failures: int  # number of all failures
+    notes: list[tuple[str, str]]  # (task, sentence): warnings of protocols, notes on the data
 
 
 MOST_FAILURES = 20
