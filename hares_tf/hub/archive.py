@@ -172,7 +172,7 @@ def _extract(archive: Path, target: Path) -> dict[str, int]:
         with open(archive, "rb") as raw, contextlib.ExitStack() as stack:
             file: IO[bytes] = raw
             if raw.read(2) == _GZIP_MAGIC:
-                file = stack.enter_context(gzip.open(archive, "rb"))
+                file = cast(IO[bytes], stack.enter_context(gzip.open(archive, "rb")))
             file.seek(0)
             stream = cast(IO[bytes], _Stream(file))
             tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))

@@ -88,7 +88,7 @@ def export_module(
             cases |= classifier_cases(classifier, cases)
         cases |= {name: np.array(value) for name, value in form.items()}
         cases_file = Path(scratch) / "cases.npz"
-        np.savez(cases_file, **cases)
+        np.savez(cases_file, **cases)  # type: ignore[arg-type]
         checks = _conformance(temporary, cases_file)
     return output, checks
 
