@@ -77,7 +77,7 @@ class Interface:
         return cls(**{names[key]: value for key, value in data.items() if key in names})
 
 
-def from_card(card: dict | None, where: str) -> Interface:
+def from_card(card: Mapping | None, where: str) -> Interface:
     """Returns the interface that a module's card states.
 
     Args:
