@@ -1,12 +1,10 @@
 """The model card as a Markdown page, for Kaggle Models or another hub."""
 
-import re
-from collections.abc import Iterable, Sequence
-
 from hares_tf.hub import saved_model
 from hares_tf.hub.errors import HubError
 from hares_tf.hub.loader import LocatedModule
 from hares_tf.hub.model_card import ModelCard, typed
+from hares_tf.utils.markdown import bullets, grid, plain
 
 # The longest recordings of the conformance check of hares-export; the shortest are one sample.
 _LONGEST_SECONDS = 60
@@ -238,22 +236,3 @@ def _lengths(weights: dict) -> str:
         f"Fine-tuned and tested on windows of {seconds} seconds, the logits of a longer recording "
         "being the mean over its windows; other lengths were not tested."
     )
-
-
-def bullets(entries: Iterable[str]) -> str:
-    """Returns a Markdown list; the entries are Markdown."""
-    return "\n".join(f"- {entry}" for entry in entries)
-
-
-def grid(header: Sequence[str], rows: Iterable[Sequence]) -> str:
-    """Returns a Markdown table of plain texts."""
-    lines = [[plain(value) for value in row] for row in (header, *rows)]
-    lines.insert(1, [":--"] * len(header))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def plain(value) -> str:
-    """Escapes a text for Markdown, on one line: no tags, links, emphasis or columns."""
-    words = " ".join(str(value).split())
-    words = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", words)
