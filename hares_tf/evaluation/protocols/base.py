@@ -236,9 +236,8 @@ def every_fifth(examples: Examples, among: np.ndarray) -> np.ndarray:
         if np.bincount(group[among]).max(initial=0) < 5:
             group = np.zeros(len(examples), np.int64)
     mask = np.zeros(len(examples), bool)
-    order = sorted(
-        np.flatnonzero(among), key=lambda i: hashlib.sha1(examples.ids[i].encode()).digest()
-    )
+    ids = examples.ids.tolist()
+    order = sorted(np.flatnonzero(among), key=lambda i: hashlib.sha1(ids[i].encode()).digest())
     seen = np.zeros(group.max() + 1, np.int64)
     for clip in order:
         seen[group[clip]] += 1

@@ -9,7 +9,7 @@ from hares_tf.evaluation.embeddings.windows import Plan, testing_plan
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.heads.adam import AdamConfig, scale_warning, train_heads
 from hares_tf.evaluation.heads.examples import Examples, matrix
-from hares_tf.evaluation.heads.sampling import EmbeddingFeed, StepSampler
+from hares_tf.evaluation.heads.sampling import EmbeddingFeed, Feed, StepSampler
 from hares_tf.evaluation.heads.scaling import Standardizer
 from hares_tf.evaluation.protocols.base import Options, Outcome, Protocol, Work
 from hares_tf.evaluation.tasks.declaration import Task
@@ -37,7 +37,7 @@ def cached_crops(task: Task, options: Options) -> Plan:
         return Plan("grid", seconds, hop_seconds=GRID_SECONDS)
     if views == "online":
         return Plan("online", seconds, mixing=task.mixing)
-    return Plan("crops", seconds, views, mixing=task.mixing)
+    return Plan("crops", seconds, int(views), mixing=task.mixing)
 
 
 def descend(
@@ -74,8 +74,9 @@ def descend(
         l2=(0.0,) * options.seeds,
     )
     sampler = StepSampler(train.rows_per_clip, config.batch, seed=0)
-    warnings = []
+    warnings: list[str] = []
     standardize = None
+    feed: Feed
     if work.embed_crops is not None:
         feed = OnlineFeed(work.embed_crops, sampler)
         identity = "online"
@@ -83,12 +84,12 @@ def descend(
         embeddings = train.embeddings
         if options.standardize:
             standardize = Standardizer(embeddings)
-            copy = matrix(*embeddings.shape, train.scratch)
+            copy = matrix(len(embeddings), embeddings.shape[1], train.scratch)
             embeddings = standardize(embeddings, out=copy)
         elif warning := scale_warning(embeddings):
             warnings.append(warning)
-        feed = EmbeddingFeed(embeddings, train.targets, sampler)
-        identity = feed.identity
+        feed = stored = EmbeddingFeed(embeddings, train.targets, sampler)
+        identity = stored.identity
     checkpoint = work.checkpoint
     if checkpoint is not None and fold:
         # Names of folds are the user's: a hash of them can be part of a file's name.
@@ -106,7 +107,8 @@ def descend(
         )
     windows = test.embeddings
     if standardize is not None:
-        windows = standardize(windows, out=matrix(*windows.shape, test.scratch))
+        copy = matrix(len(windows), windows.shape[1], test.scratch)
+        windows = standardize(windows, out=copy)
     by_seed = [protocol.clip_scores(logits, test) for logits in heads.logits(windows)]
     scores = [work.metric(of_seed, test.targets, test.labels) for of_seed in by_seed]
     return Outcome(

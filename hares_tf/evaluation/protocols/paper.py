@@ -36,7 +36,7 @@ class Paper(Protocol):
     def changed_options(self) -> dict:
         options = self.options
         views = options.views
-        changed = {"K": views} if isinstance(views, int) else {"views": views}
+        changed: dict[str, int | str] = {"K" if isinstance(views, int) else "views": views}
         if options.augmentation != "mixing":
             changed["augmentation"] = options.augmentation
         if options.standardize:

@@ -11,10 +11,9 @@ fold, the one at its end its class; both are taken from the table, not from the 
 from collections.abc import Iterator
 from pathlib import Path
 
-from hares_tf.audio import AudioError
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Dataset, Manifest, Places, Task, Windows
-from hares_tf.evaluation.tasks.finding import find
+from hares_tf.evaluation.tasks.finding import file_content, find
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.evaluation.tasks.listing import Listing, located_rows
 from hares_tf.recordings.archives import sounds_in
@@ -81,10 +80,7 @@ def _table_in(place: Path) -> tuple[str, bytes]:
     tables = [m for name, m in sounds_in(place, ".csv").items() if f"/{name}".endswith(f"/{TABLE}")]
     if len(tables) != 1:
         raise EvaluationError(f"{place} has {len(tables)} tables {TABLE}, not one; fetch it again.")
-    try:
-        return tables[0].where, tables[0].read()
-    except AudioError as error:
-        raise EvaluationError(str(error)) from error
+    return tables[0].where, file_content(tables[0])
 
 
 TASKS = (

@@ -12,14 +12,13 @@ which the pitch task averages the scores.
 import json
 from functools import partial
 
-from hares_tf.audio import AudioError
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks import prepared_tfds
 from hares_tf.evaluation.tasks.declaration import Dataset, Manifest, Places, Task, Windows
-from hares_tf.evaluation.tasks.finding import find
+from hares_tf.evaluation.tasks.finding import file_content, find
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.evaluation.tasks.listing import Listing
-from hares_tf.recordings.archives import MemberSound, sounds_in
+from hares_tf.recordings.archives import sounds_in
 from hares_tf.recordings.sound import Sound
 
 # The order of the data set's own numbers.
@@ -90,19 +89,13 @@ def _read(field: str, places: Places) -> Manifest:
 def _values(table: Sound, field: str) -> dict[str, object]:
     """Returns the value of a field for every note of an examples.json."""
 
-    def keep(fields: dict):
+    def keep(fields: dict) -> object:
         # Called for every object as soon as it is parsed: of 289,205 notes (150 MB of JSON), all
         # that stays is one value each. Only the outermost object has no such field.
         return fields.get(field, fields)
 
     try:
-        if isinstance(table, MemberSound):
-            values = json.loads(table.read(), object_hook=keep)
-        else:
-            with open(table.where, encoding="utf-8") as file:
-                values = json.load(file, object_hook=keep)
-    except (OSError, AudioError) as error:
-        raise EvaluationError(f"Cannot read {table.where} ({error}).") from error
+        values = json.loads(file_content(table), object_hook=keep)
     except ValueError as error:
         raise EvaluationError(f"{table.where} is not JSON: {error}") from error
     if not isinstance(values, dict):
