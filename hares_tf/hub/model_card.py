@@ -1,11 +1,9 @@
 """A module's page for people: its card as Markdown, for Kaggle Models or any other hub."""
 
-import re
-from collections.abc import Iterable, Sequence
-
 from hares_tf.hub import saved_model
 from hares_tf.hub.errors import HubError
 from hares_tf.hub.loader import LocatedModule
+from hares_tf.utils.markdown import bullets, grid, plain
 
 # `hares-export` checks these: from one sample to a minute.
 _LONGEST_SECONDS = 60
@@ -232,22 +230,3 @@ def _lengths(weights: dict) -> str:
 def _dict(data: dict, name: str) -> dict:
     value = data.get(name)
     return value if isinstance(value, dict) else {}
-
-
-def bullets(entries: Iterable[str]) -> str:
-    """A Markdown list; the entries are Markdown."""
-    return "\n".join(f"- {entry}" for entry in entries)
-
-
-def grid(header: Sequence[str], rows: Iterable[Sequence]) -> str:
-    """A Markdown table of plain texts."""
-    lines = [[plain(value) for value in row] for row in (header, *rows)]
-    lines.insert(1, [":--"] * len(header))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def plain(value) -> str:
-    """A text that Markdown shows as it is, on one line: no tags, links, emphasis or columns."""
-    words = " ".join(str(value).split())
-    words = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", words)

@@ -11,6 +11,7 @@ from hares_tf.evaluation.embeddings.embedding import Item, batch_size
 from hares_tf.evaluation.embeddings.windows import Plan, window_samples
 from hares_tf.evaluation.encoders.encoder import Encoder
 from hares_tf.utils.progress import Progress
+from hares_tf.utils.tables import aligned
 
 # Clips that are decoded to estimate length and decoding time.
 _PROBED_CLIPS = 8
@@ -83,12 +84,16 @@ def lines(estimates: Sequence[Estimate]) -> list[str]:
         sum(e.hours for e in estimates),
     )
     shown = [*estimates, total] if len(estimates) > 1 else estimates
-    width = max(len(e.task) for e in shown)
-    return [
-        f"{e.task.ljust(width)}  to embed: {e.clips} clips, about {e.windows} windows, "
-        f"{e.audio_hours:.1f} h of audio, {e.gigabytes:.2f} GB, {_duration(e.hours)}"
-        for e in shown
-    ]
+    return aligned(
+        [
+            (
+                e.task,
+                f"to embed: {e.clips} clips, about {e.windows} windows, {e.audio_hours:.1f} h of "
+                f"audio, {e.gigabytes:.2f} GB, {_duration(e.hours)}",
+            )
+            for e in shown
+        ]
+    )
 
 
 def _duration(hours: float) -> str:

@@ -5,7 +5,7 @@ import os
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.report import comparison, reading
 from hares_tf.hub.loader import LocatedModule
-from hares_tf.hub.model_card import bullets, grid, plain
+from hares_tf.utils.markdown import bullets, grid, plain
 
 
 def module_scores(module: LocatedModule, folder: str | os.PathLike) -> str:

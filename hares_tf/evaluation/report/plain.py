@@ -2,8 +2,7 @@
 
 import csv
 import io
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from hares_tf.evaluation.report.comparison import (
     SUITE_NOTES,
@@ -15,6 +14,7 @@ from hares_tf.evaluation.report.comparison import (
 )
 from hares_tf.evaluation.report.content import COLUMNS, Content, choices, notes, provenance
 from hares_tf.evaluation.report.reading import Result, text
+from hares_tf.utils.markdown import bullets, grid, plain
 
 # New columns go to the end; the others keep their names and places.
 CSV_COLUMNS = (
@@ -83,9 +83,9 @@ def markdown(content: Content) -> str:
     """The tables, differences, worst classes and provenance as Markdown."""
     parts = ["# HARES report"]
     if content.problems:
-        parts += ["## Passed over", _list(content.problems)]
+        parts += ["## Passed over", bullets(map(plain, content.problems))]
     for identity in content.identities:
-        parts.append(f"## Protocol {_plain(identity)}")
+        parts.append(f"## Protocol {plain(identity)}")
         for table in content.tables:
             if table.identity == identity:
                 parts += _table_parts(content, table)
@@ -93,7 +93,7 @@ def markdown(content: Content) -> str:
         if pairs:
             parts += [
                 "### Differences of models on the same clips",
-                _grid(
+                grid(
                     ("Task", "First", "Second", "First − second", "95% interval", "Verdict"),
                     [
                         (
@@ -125,13 +125,13 @@ def _table_parts(content: Content, table: Table) -> list[str]:
     said = "Scores in percent, in brackets 95% intervals; * best of this report in the row."
     if table.paper:
         said += f" The paper's columns are as printed (table {sources}), by its own protocol."
-    parts = [f"### {SUITE_TITLES[table.suite]} ({_plain(table.identity)})"]
+    parts = [f"### {SUITE_TITLES[table.suite]} ({plain(table.identity)})"]
     if SUITE_NOTES[table.suite]:
         parts.append(SUITE_NOTES[table.suite])
-    parts += [_grid(header, rows, 2), said]
+    parts += [grid(header, rows, 2), said]
     if footnotes.texts:
         parts.append(
-            "\n".join(f"{i}. {_plain(one)}" for i, one in enumerate(footnotes.texts, start=1))
+            "\n".join(f"{i}. {plain(one)}" for i, one in enumerate(footnotes.texts, start=1))
         )
     return parts + _detail_parts(content, table)
 
@@ -148,28 +148,30 @@ def _detail_parts(content: Content, table: Table) -> list[str]:
     if not rows:
         return []
     header = ("Task", "Model", "Class", "Clips", "Recall or AP", "Most often taken for")
-    return ["#### Worst classes", _grid(header, rows)]
+    return ["#### Worst classes", grid(header, rows)]
 
 
 def _provenance_parts(content: Content) -> list[str]:
     parts = ["## Provenance"]
     for record in provenance(content):
         parts += [
-            f"### {_plain(record.name)}",
-            _list(f"{name}: {value}" for name, value in record.facts),
-            _grid(COLUMNS, record.results),
+            f"### {plain(record.name)}",
+            bullets(plain(f"{name}: {value}") for name, value in record.facts),
+            grid(COLUMNS, record.results),
         ]
         if record.notes:
-            parts.append(_list(f"{task}: {note}" for task, note in record.notes))
+            parts.append(bullets(plain(f"{task}: {note}") for task, note in record.notes))
         if record.failures:
             parts.append(f"Clips that could not be read: {record.n_failures}")
-            parts.append(_list(f"{task} {clip}: {why}" for task, clip, why in record.failures))
+            parts.append(
+                bullets(plain(f"{task} {clip}: {why}") for task, clip, why in record.failures)
+            )
     names = content.names()
     rows = [(names[r.model], r.task, r.identity, choices(r)) for r in content.results]
     return [
         *parts,
         "### What the protocols chose",
-        _grid(("Model", "Task", "Protocol", "Details"), rows),
+        grid(("Model", "Task", "Protocol", "Details"), rows),
     ]
 
 
@@ -183,21 +185,3 @@ def _cell(cell: Cell, footnotes: Footnotes) -> str:
 
 def _marks(footnotes: Footnotes, reasons: Iterable[str]) -> str:
     return "".join(f" [{mark}]" for mark in footnotes.marks(reasons))
-
-
-def _grid(header: Sequence[str], rows: Iterable[Sequence], words: int = 1000) -> str:
-    """A Markdown table; columns from number `words` on are aligned to the right."""
-    rule = [":--" if column < words else "--:" for column in range(len(header))]
-    body = [[_plain(str(value)) for value in row] for row in [header, *rows]]
-    body.insert(1, rule)
-    return "\n".join(f"| {' | '.join(row)} |" for row in body)
-
-
-def _list(entries: Iterable[str]) -> str:
-    return "\n".join(f"- {_plain(entry)}" for entry in entries)
-
-
-def _plain(words: str) -> str:
-    """Text that Markdown shows as it is: no tags, links, emphasis or columns."""
-    words = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", words)

@@ -1,12 +1,12 @@
 """The comparison with the paper as text for a terminal, at most 120 columns wide."""
 
 import textwrap
-import unicodedata
 from collections.abc import Sequence
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.report import comparison
 from hares_tf.evaluation.report.reading import from_data, without_duplicates
+from hares_tf.utils.tables import display_width, pad
 
 WIDTH = 120
 _COLUMN = 9  # five letters for a score, four for its marks; or a line of a name
@@ -72,7 +72,7 @@ def _panels(table: comparison.Table, source: str) -> list[str]:
 
 def _name_width(table) -> int:
     longest = max(
-        _columns(_SHORT.get(row.name, row.name)) + 3 * len(row.reasons) for row in table.rows
+        display_width(_SHORT.get(row.name, row.name)) + 3 * len(row.reasons) for row in table.rows
     )
     return min(max(_NAME, longest), _LONGEST_NAME)
 
@@ -139,13 +139,13 @@ def _header(name: str) -> list[str]:
         joined = (
             lines[-1] + ("" if lines[-1].endswith(("_", "-")) or not lines[-1] else " ") + piece
         )
-        if _columns(joined) <= width:
+        if display_width(joined) <= width:
             lines[-1] = joined
             continue
         if lines[-1]:
             lines.append("")
         for letter in piece:
-            if _columns(lines[-1] + letter) > width:
+            if display_width(lines[-1] + letter) > width:
                 lines.append("")
             lines[-1] += letter
     if len(lines) > _HEADER_LINES:
@@ -158,15 +158,7 @@ def _wrapped(line: str, indent: str = "") -> str:
     return textwrap.fill(line, WIDTH, subsequent_indent=indent)
 
 
-def _columns(line: str) -> int:
-    """Columns of a terminal that a text takes: wide letters take two, accents none."""
-    return sum(
-        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
-        for c in line
-    )
-
-
 def _left(line: str, width: int) -> str:
-    while _columns(line) > width:
+    while display_width(line) > width:
         line = line[:-2] + "…"
-    return line + " " * (width - _columns(line))
+    return pad(line, width)

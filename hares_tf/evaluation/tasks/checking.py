@@ -13,6 +13,7 @@ from hares_tf.evaluation.tasks.preparing import shortfalls
 from hares_tf.utils.errors import HaresError
 from hares_tf.utils.files import DigestCache
 from hares_tf.utils.progress import Progress
+from hares_tf.utils.tables import text_table
 
 #: Clips of each task that are decoded by default, spread evenly over its list.
 DECODED_CLIPS = 50
@@ -183,7 +184,8 @@ def details(findings: Findings) -> list[str]:
 
 def table(results: Sequence[Findings]) -> str:
     """Returns the state of all tasks as a table."""
-    rows = [["task", "state", "clips", "expected", "missing", "damaged", "hours", "license"]]
+    header = ["task", "state", "clips", "expected", "missing", "damaged", "hours", "license"]
+    rows = []
     for findings in results:
         manifest, task = findings.manifest, findings.task
         hours = ""
@@ -203,13 +205,4 @@ def table(results: Sequence[Findings]) -> str:
                 task.dataset.license if task.dataset else "",
             ]
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if 2 <= i <= 6 else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
+    return "\n".join(text_table(header, rows, right=range(2, 7)))
