@@ -91,7 +91,7 @@ def _check_release(table: Path, sounds: dict[str, Sound]) -> None:
     folders = [name.split("/")[0] for name in sounds if name.count("/") == 2]
     if folders and not any(re.fullmatch(r"id\d{5}", folder) for folder in folders):
         raise EvaluationError(
-            f"the recordings beside {table} lie in folders such as {folders[0]!r}, not "
+            f"The recordings beside {table} lie in folders such as {folders[0]!r}, not "
             f"{SPEAKERS[0]}: the first release, which had other recordings; fetch the present "
             f"one.\n{DATASET.obtain}"
         )
