@@ -13,7 +13,7 @@ _SOURCE_ONLY = (
 
 
 def make_card(
-    source: ModelCard | None,
+    source: ModelCard,
     *,
     name: str,
     sample_rate: int,
@@ -26,7 +26,7 @@ def make_card(
     """Returns the card.
 
     Args:
-        source: the card of the module that was fine-tuned, or None.
+        source: the card of the module that was fine-tuned; may be empty.
         name: name of the new module.
         sample_rate: in hertz.
         embedding_size: number of features.
@@ -37,7 +37,7 @@ def make_card(
     """
     import tensorflow as tf
 
-    kept = {k: v for k, v in (source or {}).items() if k not in _SOURCE_ONLY}
+    kept = {k: v for k, v in source.items() if k not in _SOURCE_ONLY}
     described = typed(kept, "interface", dict)
     call = "waveform float32 [batch, samples] or [samples] in [-1, 1], training=False"
     interface = {

@@ -11,7 +11,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hares_tf.hub.archive import ENDINGS, unpack
@@ -36,7 +36,7 @@ class LocatedModule:
         kind: "saved_model", "keras" (a `.keras` file) or "python" (a function or object).
         path: the SavedModel's folder or the `.keras` file; None for a function.
         name: the card's name, else that of the folder, file or function.
-        card: the model card, or None when the module brings none.
+        card: the model card, empty if the module has none.
         function: the function of kind "python".
     """
 
@@ -44,7 +44,7 @@ class LocatedModule:
     kind: str
     path: Path | None
     name: str
-    card: ModelCard | None = None
+    card: ModelCard = field(default_factory=ModelCard)
     function: Callable | None = None
 
     @property
@@ -201,8 +201,7 @@ def _located_folder(handle: str, folder: Path, fallback_name: str | None = None)
     directory = _saved_model_in(folder)
     stem = directory.parent.name if _is_version(directory.name) else directory.name
     card = ModelCard.read(directory)
-    stated = card.get("name") if card else None
-    name = stated or fallback_name or stem
+    name = card.get("name") or fallback_name or stem
     return LocatedModule(handle, "saved_model", directory, name, card)
 
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class ModelCard(Mapping[str, Any]):
         fields: the JSON object.
     """
 
-    fields: dict[str, Any]
+    fields: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Any:
         return self.fields[name]
@@ -39,8 +39,8 @@ class ModelCard(Mapping[str, Any]):
         return len(self.fields)
 
     @classmethod
-    def read(cls, directory: Path) -> "ModelCard | None":
-        """Returns the card in a SavedModel's assets, or beside its saved_model.pb; else None.
+    def read(cls, directory: Path) -> "ModelCard":
+        """Returns the card in a SavedModel's assets or beside its saved_model.pb, or an empty one.
 
         Raises:
             HubError: the card is damaged.
@@ -48,7 +48,7 @@ class ModelCard(Mapping[str, Any]):
         paths = [directory / "assets" / CARD_NAME, directory / CARD_NAME]
         path = next((path for path in paths if path.is_file()), None)
         if path is None:
-            return None
+            return cls()
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
             # Half a surrogate pair is valid JSON, but can be neither printed nor written.

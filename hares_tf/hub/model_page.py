@@ -33,10 +33,9 @@ def model_page(
     Raises:
         HubError: the module has no card, or one without the fields that hares_tf writes.
     """
-    card = module.card or ModelCard({})
-    card.check_written(module.handle)
+    module.card.check_written(module.handle)
     try:
-        return _page(module, card, license_name, scores, archive)
+        return _page(module, license_name, scores, archive)
     except OverflowError as error:  # JSON has integers that no float can hold
         raise HubError(
             f"The card of {module.handle} has a number out of range: {error}."
@@ -44,12 +43,9 @@ def model_page(
 
 
 def _page(
-    module: LocatedModule,
-    card: ModelCard,
-    license_name: str,
-    scores: str,
-    archive: tuple[str, str] | None,
+    module: LocatedModule, license_name: str, scores: str, archive: tuple[str, str] | None
 ) -> str:
+    card = module.card
     sections = {
         "Intended use": _intended_use(card),
         "Interface": _interface(module, card),

@@ -32,7 +32,7 @@ def export(handle: str, output: Path, quantize: str = "none", overwrite: bool = 
     module = locate(handle)
     if module.kind != "saved_model":
         raise HubError(f"{handle} is no SavedModel, so it cannot be converted for LiteRT.")
-    rate = typed(module.card or {}, "sample_rate", int)
+    rate = typed(module.card, "sample_rate", int)
     sample_rate = rate if 1000 <= rate <= 384_000 else _USUAL_SAMPLE_RATE
     from hares_tf.runtimes import litert
 
