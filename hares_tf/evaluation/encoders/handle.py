@@ -11,6 +11,7 @@ from hares_tf.evaluation.encoders.interface import Interface, from_card, preset_
 from hares_tf.evaluation.encoders.runtime import DEFAULT, OPENVINO, Runtime, in_openvino
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.hub import loader
+from hares_tf.hub.model_card import CARD_NAME
 from hares_tf.runtimes.errors import ConversionError
 from hares_tf.utils.errors import reason
 
@@ -44,7 +45,7 @@ def stated_interface(
         cause = (
             "its function has no attribute sample_rate"
             if module.kind == "python"
-            else f"it has no {loader.CARD_NAME} and no preset is known"
+            else f"it has no {CARD_NAME} and no preset is known"
         )
         raise EvaluationError(
             f"{module.handle} does not state its sample rate ({cause}). Give it with "

@@ -91,7 +91,7 @@ def check_task(
         spread = np.unique(np.linspace(0, len(clips) - 1, number).astype(int))
         _decode(findings, [clips[i] for i in spread], progress or Progress())
         if digests is not None:
-            _find_copies(findings, digests)
+            _find_copies(findings, clips, digests)
     return findings
 
 
@@ -129,10 +129,10 @@ def _decode(findings: Findings, clips: list[Clip], progress: Progress) -> None:
         )
 
 
-def _find_copies(findings: Findings, digests: DigestCache) -> None:
-    clips = findings.manifest.clips
+def _find_copies(findings: Findings, clips: Sequence[Clip], digests: DigestCache) -> None:
     first: dict[str, Clip] = {}
-    same, across = [], []
+    same: list[str] = []
+    across: list[str] = []
     hashes = digests.remembered(
         (clip.sound.where, clip.sound.container, clip.sound.content_digest) for clip in clips
     )
@@ -189,7 +189,7 @@ def table(results: Sequence[Findings]) -> str:
     for findings in results:
         manifest, task = findings.manifest, findings.task
         hours = ""
-        if findings.seconds:
+        if manifest is not None and findings.seconds:
             about = "" if findings.decoded == len(manifest.clips) else "~"
             hours = f"{about}{np.mean(findings.seconds) * len(manifest.clips) / 3600:.1f}"
         damaged = f"{len(findings.damaged)} of {findings.decoded}" if findings.decoded else ""
