@@ -1,6 +1,6 @@
-"""How an evaluation treats other runtimes: what is kept apart, and what happens where they cannot.
+"""Evaluation with other runtimes: separate results and stores, and the fallback to TensorFlow.
 
-OpenVINO has a stand-in for its conversion here; what it computes itself is in tests/runtimes.
+OpenVINO's conversion is replaced by a stand-in; tests/runtimes checks OpenVINO itself.
 """
 
 import csv
@@ -12,7 +12,6 @@ import pytest
 import soundfile
 import tensorflow as tf
 from runtimes.runtime_modules import RATE, save
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from hares_tf.commands import check_handle
 from hares_tf.commands import evaluate as command
@@ -22,6 +21,7 @@ from hares_tf.evaluation.embeddings.distributed import shards
 from hares_tf.hub import locate
 from hares_tf.runtimes import openvino as openvino_runtime
 from hares_tf.runtimes.errors import ConversionError
+from hares_tf.utils._compat import frozen_function
 
 TASK = """
 domain = "environment"
@@ -55,15 +55,15 @@ def task(tmp_path_factory):
 
 
 def _frozen(function):
-    """NumPy to NumPy, and independent of the module, as everything that OpenVINO gives."""
+    """Returns a function of NumPy arrays that is independent of the module, as OpenVINO does."""
     spec = tf.TensorSpec([None, None], tf.float32)
-    frozen = convert_variables_to_constants_v2(function.get_concrete_function(spec))
+    frozen = frozen_function(function.get_concrete_function(spec))
     return lambda batch: frozen(tf.constant(batch))[0].numpy()
 
 
 @pytest.fixture
 def stand_in(monkeypatch):
-    """Instead of OpenVINO: TensorFlow, a little off in bfloat16; gives the precisions asked for."""
+    """Replaces OpenVINO by TensorFlow, with an error in bfloat16; returns the precisions used."""
     asked = []
 
     def convert(function, precision):
@@ -112,7 +112,7 @@ def test_runtimes_and_precisions_are_kept_apart(two_layers, task, tmp_path, stan
 
 
 @pytest.mark.parametrize("wrong", ["raises", "computes something else"])
-def test_tensorflow_computes_what_openvino_cannot(
+def test_tensorflow_computes_where_openvino_fails(
     two_layers, task, tmp_path, stand_in, monkeypatch, capsys, wrong
 ):
     def convert(function, precision):
@@ -156,7 +156,7 @@ def test_a_worker_uses_the_runtime_of_its_target(two_layers, tmp_path, stand_in,
         shards._encoder(target)
 
 
-def test_hares_check_handle_says_what_computes(two_layers, stand_in, monkeypatch, capsys):
+def test_check_handle_names_the_runtime(two_layers, stand_in, monkeypatch, capsys):
     flags = [f"--handle={two_layers}", "--runtime=openvino", "--runtime_precision=bfloat16"]
     assert check_handle.main(flags) == 0
     assert "in OpenVINO 0.0 (0.0" in capsys.readouterr().out
@@ -169,7 +169,9 @@ def test_hares_check_handle_says_what_computes(two_layers, stand_in, monkeypatch
     assert "TensorFlow computes instead" in capsys.readouterr().out
 
 
-def test_what_cannot_be_done_is_said(two_layers, task, tmp_path, monkeypatch, capsys):
+def test_unavailable_runtimes_and_precisions_are_errors(
+    two_layers, task, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     for main in (command.main, check_handle.main):
         assert main([f"--handle={two_layers}", "--runtime=openvino"]) == 2
@@ -180,7 +182,7 @@ def test_what_cannot_be_done_is_said(two_layers, task, tmp_path, monkeypatch, ca
         Runtime("onnx")
 
 
-def test_a_function_runs_as_it_is(task, tmp_path, stand_in):
+def test_a_python_function_ignores_the_runtime(task, tmp_path, stand_in):
     def encode(batch):
         return np.abs(np.fft.rfft(batch))[:, :40]
 
