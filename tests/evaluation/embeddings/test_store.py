@@ -1,8 +1,10 @@
 """The embedding store: what was written comes back, and nothing else ever does."""
 
+import contextlib
 import errno
 import json
 import os
+import sqlite3
 
 import numpy as np
 import pytest
@@ -164,13 +166,18 @@ def test_digests_follow_content_size_and_time(tmp_path):
     assert DigestCache(tmp_path / "d.sqlite", verify=True).digest(file) == cache.digest(file)
 
 
-def test_a_closed_digest_cache_still_computes(tmp_path):
-    file = tmp_path / "a.wav"
+def test_the_end_of_the_block_closes_the_digest_cache(tmp_path):
+    """Afterwards it computes digests; before, it returns what the database holds."""
+    file, database = tmp_path / "a.wav", tmp_path / "d.sqlite"
     file.write_bytes(b"one")
-    with DigestCache(tmp_path / "d.sqlite") as cache:
-        first = cache.digest(file)
-    assert cache.digest(file) == first
-    cache.close()
+    with DigestCache(database) as cache:
+        computed = cache.digest(file)
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("UPDATE digests SET digest = 'stored'")
+    with DigestCache(database) as cache:
+        assert cache.digest(file) == "stored"
+    assert cache.digest(file) == computed
+    cache.close()  # a second time without effect
 
 
 def test_files_that_changed_places_are_noticed(tmp_path):
