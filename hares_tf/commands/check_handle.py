@@ -1,7 +1,6 @@
 """The command `hares-check-handle`: how a module behaves, before its scores are trusted."""
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from hares_tf.commands import flags
@@ -53,12 +52,7 @@ def _run(values: Any) -> int:
 
 
 COMMAND = Command("hares-check-handle", DESCRIPTION, FLAGS, _run)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    return COMMAND.main(argv)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,7 +1,6 @@
 """The command `hares-evaluate` (also `python benchmarks/hares.py`): scores audio encoders."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -203,12 +202,7 @@ def _run(values: Any) -> None:
 
 
 COMMAND = Command("hares-evaluate", DESCRIPTION, FLAGS, _run)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    return COMMAND.main(argv)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

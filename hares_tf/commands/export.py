@@ -1,7 +1,6 @@
 """The command `hares-export` (also `python export_hub.py`): weights to a Hub module."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -288,12 +287,7 @@ def _load_weights(model, values: Any, source: str | None) -> dict:
 
 
 COMMAND = Command("hares-export", DESCRIPTION, FLAGS, _run, EXCLUSIVE)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    return COMMAND.main(argv)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

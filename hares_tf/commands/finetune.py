@@ -1,7 +1,6 @@
 """The command `hares-finetune`: a folder of labeled recordings to a fine-tuned module."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -147,12 +146,7 @@ def _run(values: Any) -> None:
 
 
 COMMAND = Command("hares-finetune", DESCRIPTION, FLAGS, _run, interrupted="nothing was written")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    return COMMAND.main(argv)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

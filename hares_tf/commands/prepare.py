@@ -1,7 +1,6 @@
 """The command `hares-prepare`: recordings to training clips."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -210,12 +209,7 @@ def _summary(clips: dict, output: str) -> str:
 
 
 COMMAND = Command("hares-prepare", DESCRIPTION, FLAGS, _run, EXCLUSIVE)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    return COMMAND.main(argv)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

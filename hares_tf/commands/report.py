@@ -1,7 +1,6 @@
 """The command `hares-report`: stored results to a page, a document, or lines for a spreadsheet."""
 
 import sys
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -82,12 +81,7 @@ def _run(values: Any) -> None:
 
 
 COMMAND = Command(NAME, DESCRIPTION, FLAGS, _run, positional="results")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    return COMMAND.main(argv)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

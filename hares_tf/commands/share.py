@@ -1,7 +1,6 @@
 """The command `hares-share`: a module as an archive, and a page that describes it."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +79,7 @@ def _run(values: Any) -> None:
 
 
 COMMAND = Command("hares-share", DESCRIPTION, FLAGS, _run, positional="handle")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
-    return COMMAND.main(argv)
-
+main = COMMAND.main
 
 if __name__ == "__main__":
     sys.exit(main())

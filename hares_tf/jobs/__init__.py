@@ -1,8 +1,7 @@
-"""Work that is cut into jobs, on processes of this machine or on an Apache Beam runner.
+"""Runs jobs in parallel, on processes of this machine or on an Apache Beam runner.
 
-A job is any object that can be pickled and has a `number`, unique in its run. What to do with one
-is a function of a module; it keeps what it makes by itself, so that whatever is killed, the next
-run does what is missing.
+A job is a picklable object with a `number` that is unique in its run. The function that does a job
+belongs to a module and stores its output itself, so that after a kill the next run does the rest.
 """
 
 from hares_tf.jobs.runner import Runner

@@ -1,7 +1,7 @@
-"""Workers of an Apache Beam runner. Import it only where Beam is wanted and installed.
+"""Runs jobs on the workers of an Apache Beam runner. Importing it needs Apache Beam.
 
-Outcomes come back as files in a folder that the workers reach anyway: every runner can do it, and a
-repeated job (runners try again) replaces its own.
+Outcomes come back as files in a shared folder, which works with every runner; a job that a runner
+repeats replaces its own outcome.
 """
 
 import contextlib
@@ -23,9 +23,10 @@ _ERROR = "error.txt"
 
 
 class _DoJob(apache_beam.DoFn):
-    """Does jobs and writes down what comes of them.
+    """Does jobs and writes their outcomes to files.
 
-    A mistake that the user has to fix is written down, not raised: runners would repeat the work.
+    An error that the user can correct is written to a file, because a runner would repeat the work
+    of a job that raises.
 
     Args:
         function: see `run`.
@@ -62,15 +63,15 @@ def run(
     """Does jobs on a Beam runner.
 
     Args:
-        function: of a module; takes a job, gives what JSON can hold. It gives None if it has left
-            `NUMBER.json` in the folder by itself.
-        groups: of jobs. Each group is a pipeline, one after another: a pipeline's description
-            holds its elements, and runners limit its size.
-        folder: takes the outcomes. All workers must reach it, and what the function needs, under
-            the paths that they have here.
-        runner: as Beam names it: "DirectRunner", "FlinkRunner", "DataflowRunner", ...
+        function: a module-level function from a job to JSON data; None if it has written
+            `NUMBER.json` to the folder itself.
+        groups: of jobs. Each group is a pipeline, one after another, because a pipeline's
+            description holds its elements, and runners limit its size.
+        folder: for the outcomes. All workers must reach it, and all files that the function needs,
+            under the same paths as this machine.
+        runner: its name in Beam: "DirectRunner", "FlinkRunner", "DataflowRunner", ...
         options: further options of the pipeline, each "--key=value".
-        on_done: takes a job and its outcome when it is finished.
+        on_done: called with a job and its outcome when it is finished.
 
     Raises:
         JobError: the pipeline fails (`WorkersLostError`), or the function raised a `HaresError`.
@@ -97,7 +98,7 @@ def _run_pipeline(
         except KeyboardInterrupt:
             result.cancel()
             raise
-    except Exception as error:  # runners raise what they like, also for what a worker raised
+    except Exception as error:  # runners raise any type, also for errors of workers
         lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
         raise WorkersLostError(
             f"Beam's {runner} failed ({type(error).__name__}: {lines[-1].strip()[:300]})."
@@ -109,9 +110,9 @@ def _run_pipeline(
 def _pipeline(runner: str, options: Sequence[str]) -> apache_beam.Pipeline:
     try:
         parsed = PipelineOptions([f"--runner={runner}", *options])
-        parsed.get_all_options()  # finds values of a wrong type now, not while running
+        parsed.get_all_options()  # finds values of a wrong type before the pipeline runs
         return apache_beam.Pipeline(options=parsed)
-    except SystemExit as error:  # from argparse, which has said why on stderr
+    except SystemExit as error:  # from argparse, which has printed the reason on stderr
         raise JobError(f"Beam does not understand {' '.join(options)}.") from error
     except Exception as error:  # every runner checks its options in its own way
         reason = " ".join(str(error).split()) or repr(error)
@@ -120,7 +121,7 @@ def _pipeline(runner: str, options: Sequence[str]) -> apache_beam.Pipeline:
 
 @contextlib.contextmanager
 def _outcomes(folder: Path, jobs: Sequence, on_done: Callable) -> Iterator[None]:
-    """Hands over outcomes as they appear while the block runs, and misses none at its end."""
+    """Calls `on_done` for each outcome, while the block runs and at its end."""
     waiting = {f"{job.number}.json": job for job in jobs}
 
     def look() -> None:
@@ -136,7 +137,7 @@ def _outcomes(folder: Path, jobs: Sequence, on_done: Callable) -> Iterator[None]
         try:
             while not ended.wait(_SECONDS_BETWEEN_LOOKS):
                 look()
-        except BaseException as error:  # said by the thread that waits for this one
+        except BaseException as error:  # raised by the thread that waits for this one
             failures.append(error)
 
     watcher = threading.Thread(target=keep_looking, daemon=True)
@@ -153,6 +154,6 @@ def _outcomes(folder: Path, jobs: Sequence, on_done: Callable) -> Iterator[None]
         raise JobError((folder / _ERROR).read_text(encoding="utf-8"))
     if waiting:
         raise JobError(
-            f"{len(waiting)} of {len(jobs)} shards left no trace in {folder}; do all workers reach "
-            "this folder under this path?"
+            f"{len(waiting)} of {len(jobs)} shards left no outcome in {folder}. Check that all "
+            "workers reach this folder under this path."
         )

@@ -4,8 +4,8 @@ from hares_tf.utils.errors import HaresError
 
 
 class JobError(HaresError):
-    """Jobs were not done; the message is that of the worker, or says what was asked wrongly."""
+    """Jobs could not be done; the message is the worker's, or names a wrong option."""
 
 
 class WorkersLostError(JobError):
-    """Workers or their runner ended in the middle: to run again helps, if something was kept."""
+    """Workers or their runner died; another run continues with the jobs that are left."""

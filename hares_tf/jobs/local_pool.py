@@ -1,4 +1,4 @@
-"""Workers as processes of this machine."""
+"""Runs jobs on processes of this machine."""
 
 import multiprocessing
 from collections.abc import Callable, Sequence
@@ -10,21 +10,21 @@ from hares_tf.jobs.worker_process import start
 
 
 def run(function: Callable, jobs: Sequence, workers: int, threads: int, on_done: Callable) -> None:
-    """Does jobs in processes of their own.
+    """Does jobs in worker processes.
 
-    They are spawned, not forked: TensorFlow's threads do not survive a fork. So a script that calls
-    this needs the usual `if __name__ == "__main__":`.
+    They are spawned, because TensorFlow's threads do not survive a fork; a script that calls this
+    needs `if __name__ == "__main__":`.
 
     Args:
-        function: of a module; takes a job.
-        jobs: what it is called with.
-        workers: processes at once.
-        threads: that libraries may use in each.
-        on_done: takes a job and the function's result when it is finished.
+        function: a module-level function that does a job.
+        jobs: its arguments.
+        workers: number of processes.
+        threads: number of threads for libraries in each.
+        on_done: called with a job and the function's result when it is finished.
 
     Raises:
         WorkersLostError: a worker was killed.
-        Exception: what the function raises.
+        Exception: any exception of the function.
     """
     context = multiprocessing.get_context("spawn")
     theirs, ours = context.Pipe(duplex=False)

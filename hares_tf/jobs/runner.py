@@ -32,7 +32,7 @@ class Runner:
         """Checks that the options fit together and that Beam is installed where it is needed.
 
         Raises:
-            JobError: they do not, or it is not; the message says what to do instead.
+            JobError: they do not, or it is not installed.
         """
         if self.workers is not None and self.workers < 1:
             raise JobError(f"--workers must be at least 1, not {self.workers}.")
@@ -42,8 +42,8 @@ class Runner:
             return
         if self.workers is not None:
             raise JobError(
-                "--workers is for the local pool; a Beam runner has options of its own, for "
-                "example --beam_options=--direct_num_workers=4."
+                "--workers is for --runner=local. Give a Beam runner its own option, for example "
+                "--beam_options=--direct_num_workers=4."
             )
         if importlib.util.find_spec("apache_beam") is None:
             raise JobError(

@@ -1,4 +1,4 @@
-"""Start of a process of the local pool. Imports nothing that reads the number of threads."""
+"""Start of a worker process. Imports no library that reads the number of threads."""
 
 import logging
 import os
@@ -17,23 +17,23 @@ _THREADS = (
 
 
 def start(parent: Connection, threads: int) -> None:
-    """Prepares this process: its share of the cores, and an end that comes with its parent's.
+    """Prepares this process: limits its threads, and makes it exit when its parent does.
 
     Args:
-        parent: a pipe whose other end the parent alone holds, and closes to end its workers.
-        threads: that a library may use, unless the user's environment says otherwise.
+        parent: a pipe whose other end only the parent holds, and closes to end its workers.
+        threads: number of threads of a library, unless the environment sets it.
     """
     # A terminal sends Ctrl-C to all; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in _THREADS:
         os.environ.setdefault(name, str(threads))
-    # The processes share a GPU, if there is one: none may take all of its memory at once.
+    # No process may allocate all the memory of a GPU that they share.
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
 def _end_with(parent: Connection) -> None:
-    """Ends this process when the pipe closes, also by a kill of the parent; the store bears it."""
+    """Exits when the pipe closes, also when the parent is killed; jobs can be killed any time."""
     wait([parent])
     os._exit(1)

@@ -384,7 +384,7 @@ def test_without_beam_a_sentence_says_what_to_install(audio, tmp_path, monkeypat
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(JobError, match=r"pip install hares-tf\[beam\]"):
         prepare(audio, tmp_path / "clips", runner=Runner("DirectRunner"))
-    with pytest.raises(JobError, match="--workers is for the local pool"):
+    with pytest.raises(JobError, match="--workers is for --runner=local"):
         prepare(audio, tmp_path / "clips", runner=Runner("DirectRunner", workers=2))
 
 

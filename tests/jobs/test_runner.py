@@ -18,7 +18,7 @@ def test_local_processes_are_the_default():
     [
         (Runner(workers=0), "--workers must be at least 1, not 0"),
         (Runner(beam_options=("--x=1",)), "add --runner=DirectRunner"),
-        (Runner("DirectRunner", workers=2), "--workers is for the local pool"),
+        (Runner("DirectRunner", workers=2), "--workers is for --runner=local"),
     ],
 )
 def test_options_that_do_not_fit_together(runner, message):

@@ -169,7 +169,7 @@ _N_CATEGORIES = 50
 def esc50() -> Tree:
     """ESC-50: eight categories in every fold; the other 42, which the table must have, in the last.
 
-    Those can never be right, for no other fold has them: the last fold's score is low.
+    No other fold has those 42, so they are never recognized and the last fold's score is low.
     """
     rows: list[tuple] = []
     recordings = []

@@ -1,9 +1,9 @@
-"""The known ranges of scores on the suite."""
+"""The expected ranges of scores on the mini suite."""
 
-# Task -> percent between which the score of `log_mel_statistics` lies under protocol `fast/1`.
-# A range leaves room for one or two clips that other machines may decide otherwise; shuffled
-# labels, windows of half or twice the length, the first window alone or the maximum instead of the
-# mean leave it wherever the task can show them (tests/evaluation/test_mini.py proves which).
+# Task -> lowest and highest percent of `log_mel_statistics` under protocol `fast/1`. A range allows
+# for one or two clips that other machines classify differently. Shuffled labels, windows of half or
+# twice the length, the first window alone, or the maximum instead of the mean over windows lead to
+# scores outside the range, wherever the task can detect them (tests/evaluation/mini/test_mini.py).
 RANGES: dict[str, tuple[float, float]] = {
     "mini_audioset": (71, 80),
     "mini_birdsong": (80, 95),

@@ -1,6 +1,6 @@
-"""Composition of clips, such that errors of the evaluation change the score.
+"""Composition of clips whose scores change with errors of the evaluation.
 
-A clip has sounds and beds; a bed is a band of noise that the sounds leave free.
+A clip has sounds and beds; a bed is a noise band at frequencies that the sounds do not use.
 
 * The *right* sound, that of the clip's label, lasts longest in the clip as a whole. In one window,
   mostly the first, an *intruder* (the sound of another label) lasts longer than the right one does
@@ -32,8 +32,8 @@ class Shares:
         intruder: of the intruder in its window.
         beside: of the right sound in that window.
         elsewhere: of the right sound in all other windows.
-        thinnest: in each clip all shares are multiplied by a factor from this to 1. Where the
-            intruder is far denser than a right sound, a head could tell it by that.
+        thinnest: lower limit of a random factor on all shares of a clip; the upper one is 1. It
+            hides that the intruder is denser than the right sound.
     """
 
     intruder: float
@@ -89,13 +89,13 @@ def compose(
     """Generates a clip `[samples]` at 16 kHz.
 
     Args:
-        random: draws everything that is not told.
-        seconds: its length.
+        random: draws all other properties.
+        seconds: length of the clip.
         window: length of the task's windows in seconds.
         right: the sounds of the clip's labels.
         intruders: sounds of other labels.
-        beds: what lies below.
-        background: range of the decibels by which noise lies below the sounds.
+        beds: noise bands below the sounds.
+        background: range of the decibels by which further noise lies below the sounds.
     """
     samples, length = round(seconds * SAMPLE_RATE), round(window * SAMPLE_RATE)
     windows = -(-samples // length)
@@ -113,7 +113,7 @@ def compose(
         clip += _in_pieces(random, sound, samples, length, of_intruder, late=True)
     for bed in beds:
         clip += _bed(random, bed, samples)
-    # Not where beds are: there it would hide their soft parts and so move their means.
+    # Not in the bands of the beds, where it would hide their soft parts.
     hiss = noise(random, samples, band(250, random.uniform(1000, 3500)))
     clip += amplitude(-random.uniform(*background)) * normalize(hiss)
     return normalize(clip, random.uniform(0.04, 0.1))
@@ -137,5 +137,5 @@ def _bed(random, bed: Bed, samples: int) -> np.ndarray:
     step = (np.arange(samples) * (steps_per_window / (bed.window * SAMPLE_RATE))).astype(int)
     up = random.choice((-1, 1)) * np.where(step % 2 == 0, 1, -1) * (steps_per_window > 0)
     sound = normalize(noise(random, samples, band(bed.low, bed.high)))
-    # The level of its own says nothing.
+    # A random level, so that the level does not tell the label.
     return amplitude(bed.level + random.uniform(-4, 4) + bed.depth * up) * sound

@@ -1,4 +1,4 @@
-"""The suite: generated once, checked at every use, read by the readers of the real tasks."""
+"""The mini suite: generated once, checked at every use, read by the readers of the real tasks."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.utils.files import atomic_directory, cache_dir, locked
 
 _LIST = "sizes.json"
-# Where the data sets are made: module of this package -> functions that give a tree.
+# Module of this package -> its functions that return the tree of a data set.
 _TREES = {
     "environment": ("audioset", "birdsong", "tut18", "esc50"),
     "speech": ("speech_commands", "fluent_speech_commands", "voxforge", "voxceleb1"),
@@ -54,7 +54,7 @@ def mini_suite() -> list[Task]:
     """Returns the tasks; the first call on a machine generates the files (a few seconds)."""
     folder = cache_dir() / f"mini-{VERSION}"
     if not _is_whole(folder):
-        # Whoever waited finds it there.
+        # Another process may have written it while this one waited for the lock.
         with locked(folder.with_name(f".{folder.name}.lock")):
             if not _is_whole(folder):
                 _write_at(folder)
@@ -68,7 +68,7 @@ def _write_at(folder: Path) -> None:
             sizes = json.dumps(_sizes(temporary))
             (temporary / _LIST).write_text(sizes, encoding="utf-8")
     except OSError:
-        # Where there are no locks another process may have been faster.
+        # Without file locks, another process may have been faster.
         if not _is_whole(folder):
             raise
 
@@ -101,15 +101,15 @@ def _task(task_id: str, folder: Path) -> Task:
 def _read(read: Callable[[Places], Manifest], folder: Path, _: Places) -> Manifest:
     """Reads the small version, whatever folders of data the user gives.
 
-    What readers find missing and note is how much smaller than the real data set it is; whether
-    the miniature is whole, `Task.expected` decides. Of the tags only those stay that some clip
-    bears: the others have no average precision.
+    Missing clips and notes of the reader are dropped, because they compare with the real data set;
+    `Task.expected` has the sizes of the small one. Tags without clips are dropped, because they
+    have no average precision.
     """
     manifest = read(Places(data_dir=folder))
     labels = manifest.labels
     if labels.kind == "tags":
-        borne = {tag for clip in manifest.clips for tag in clip.label}
-        labels = Labels.tags(name for name in labels.names if name in borne)
+        used = {tag for clip in manifest.clips for tag in clip.label}
+        labels = Labels.tags(name for name in labels.names if name in used)
     return replace(manifest, labels=labels, missing=(), notes=())
 
 

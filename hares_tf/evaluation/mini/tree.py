@@ -21,8 +21,8 @@ class Recording:
     Attributes:
         path: below the data folder; "ARCHIVE.tgz!MEMBER" for one inside an archive.
         make: draws the waveform `[samples]` at 16 kHz.
-        stereo_decoy: draws a second waveform, which is added to one channel of a stereo recording
-            at 48 kHz and subtracted from the other: their mean, and nothing else, is free of it.
+        stereo_decoy: draws a second waveform, which is added to the first channel of a stereo
+            recording at 48 kHz and subtracted from the second, so that only their mean lacks it.
     """
 
     path: str

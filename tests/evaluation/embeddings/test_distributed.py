@@ -313,7 +313,7 @@ def test_a_function_without_fingerprint_is_refused(folder):
     [
         ({"workers": 0}, "at least 1"),
         ({"beam_options": ("--x=1",)}, "add --runner"),
-        ({"name": "DirectRunner", "workers": 2}, "local pool"),
+        ({"name": "DirectRunner", "workers": 2}, "--runner=local"),
     ],
 )
 def test_choices_that_contradict_each_other(folder, options, message):
@@ -420,5 +420,5 @@ class TestBeam:
 
         monkeypatch.setattr(beam_pipeline, "_run_pipeline", lambda *_: None)
         evaluation = _evaluation(folder)
-        with pytest.raises(EvaluationError, match="2 of 2 shards left no trace"):
+        with pytest.raises(EvaluationError, match="2 of 2 shards left no outcome"):
             distributed.embed(evaluation.module, [evaluation], Runner("FnApiRunner"))
