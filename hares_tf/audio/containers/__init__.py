@@ -9,9 +9,9 @@ misleads, or the reason why the file cannot be used. The rule: every sample, or 
 from typing import BinaryIO
 
 from hares_tf.audio.containers import aiff, flac, mpeg, ogg, others, wav
-from hares_tf.audio.containers.source import Container, Source, Stream
+from hares_tf.audio.containers.source import HEADER_BYTES, UNKNOWN_SIZES, Container, Source, Stream
 
-__all__ = ["Container", "Stream", "examine"]
+__all__ = ["HEADER_BYTES", "UNKNOWN_SIZES", "Container", "Stream", "examine"]
 
 
 def examine(stream: BinaryIO, size: int) -> Container:

@@ -14,8 +14,8 @@ _SEARCH_BLOCK = 1 << 20
 # bits by the WAV convention and ffmpeg, 0x7FFFF000 (WAV) and 0x7F000000 (AIFF) by SoX, 0x7FFFFFFF,
 # 0x7FFFFF00 and 0x80000000 by arecord and others. Programs round them down to whole frames, and
 # some count part of the header, so values slightly below mean the same.
-_UNKNOWN_SIZES = (0x7F000000, 0x7FFFF000, 0x7FFFFF00, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
-_HEADER_BYTES = 128
+UNKNOWN_SIZES = (0x7F000000, 0x7FFFF000, 0x7FFFFF00, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+HEADER_BYTES = 128
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ def truncated(stated: int, present: int, unit: str = "bytes of sound") -> Contai
 
 
 def is_unknown_size(stated: int, frame_bytes: int) -> bool:
-    """Whether a stated size stands for "unknown" (see `_UNKNOWN_SIZES`)."""
-    slack = _HEADER_BYTES + frame_bytes
+    """Whether a stated size stands for "unknown" (see `UNKNOWN_SIZES`)."""
+    lowest = HEADER_BYTES + frame_bytes
     # AIFF counts 8 bytes in front of the samples.
-    return any(size - slack < stated <= size + 8 for size in _UNKNOWN_SIZES)
+    return any(size - lowest < stated <= size + 8 for size in UNKNOWN_SIZES)
 
 
 def examine_joined(
