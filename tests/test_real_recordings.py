@@ -12,8 +12,8 @@ import pytest
 from hares_tf.evaluation import Runtime, evaluate
 from hares_tf.evaluation.suites import resolve
 from hares_tf.evaluation.tasks import Places
-from hares_tf.hub.card import make_card
 from hares_tf.hub.export import module as hub_module
+from hares_tf.hub.export.card import make_card
 from hares_tf.models import create_model
 
 RANGES = {"esc10": (70, 85), "keyword": (33, 43), "instrument": (83, 94), "speaker": (93, 100)}

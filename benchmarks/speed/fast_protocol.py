@@ -47,7 +47,7 @@ def run(rows: np.ndarray, classes: np.ndarray) -> None:
     """The path and the fit on all, as `protocols.paths.choose_and_refit` does them."""
     from hares_tf.evaluation.heads.logistic import LogisticPath
     from hares_tf.evaluation.heads.scaling import Standardizer
-    from hares_tf.evaluation.protocols.fast import LINEAR_C
+    from hares_tf.evaluation.protocols.heads import LINEAR_C
     from hares_tf.evaluation.results.metrics import accuracy
     from hares_tf.evaluation.tasks.labels import Labels
 

@@ -10,8 +10,8 @@ def export_random(name: str, folder: Path, **form) -> Path:
     """
     import keras
 
-    from hares_tf.hub.card import make_card
     from hares_tf.hub.export import module
+    from hares_tf.hub.export.card import make_card
     from hares_tf.models import create_model
 
     keras.utils.set_random_seed(0)

@@ -31,6 +31,7 @@ def _run(values: Any) -> int:
     from hares_tf.evaluation.encoders.checking import check_encoder
     from hares_tf.hub.loader import locate
     from hares_tf.runtimes.errors import ConversionError
+    from hares_tf.utils.tables import aligned
 
     runtime = flags.runtime(values)
     runtime.check_available()
@@ -44,9 +45,10 @@ def _run(values: Any) -> int:
         encoder = open_encoder(module, stated)
     print(f"  {encoder.description} (stated by: {source})")
     findings = check_encoder(encoder)
-    width = max(len(finding.name) for finding in findings)
-    for finding in findings:
-        print(f"{' ' if finding.good else '!'} {finding.name.ljust(width)}  {finding.text}")
+    rows = [
+        (f"{' ' if finding.good else '!'} {finding.name}", finding.text) for finding in findings
+    ]
+    print("\n".join(aligned(rows)))
     return 0 if all(finding.good for finding in findings) else 1
 
 

@@ -59,7 +59,7 @@ def _run(values: Any) -> None:
     if values.card and not values.card.endswith(".md"):
         raise UsageError(f"--card={values.card}: the page is Markdown; its name ends in .md.")
     module = locate(values.handle)
-    if module.kind != "saved_model" or module.path is None:
+    if module.kind != "saved_model":
         raise HubError(f"{module.handle} is not a SavedModel; export it first, with hares-export.")
     scores = ""
     if values.results:  # before anything is written, because it may fail
@@ -68,12 +68,12 @@ def _run(values: Any) -> None:
         scores = module_scores(module, values.results)
     archive = None
     if values.archive:
-        archive = (Path(values.archive).name, pack(module.path, values.archive))
+        archive = (Path(values.archive).name, pack(module.location, values.archive))
         print(f"{values.archive}: {archive[1]}")
     if values.card:
-        from hares_tf.hub.model_card import write_model_card
+        from hares_tf.hub.model_page import model_page
 
-        text = write_model_card(module, values.license, scores, archive)
+        text = model_page(module, values.license, scores, archive)
         with atomic_file(values.card) as temporary:
             temporary.write_text(text, encoding="utf-8")
         print(values.card)

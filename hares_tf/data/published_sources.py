@@ -39,20 +39,8 @@ def task_source(
         )
     manifest = tasks[0].read(Places(data_dir=None if data_dir is None else Path(data_dir)))
     parts = _parts(tasks[0].id, manifest, folds)
-    names = manifest.labels.names
-    number = {name: index for index, name in enumerate(names)}
-    slots = manifest.labels.kind == "slots"
-
-    def indices(label: str | tuple[str, ...]) -> tuple[int, ...]:
-        if slots:
-            groups = (group for group, _ in manifest.labels.groups)
-            label = tuple(f"{group}={name}" for group, name in zip(groups, label, strict=True))
-        return tuple(
-            sorted({number[name] for name in ((label,) if isinstance(label, str) else label)})
-        )
-
     clips = tuple(
-        Recording(readable(clip.id), clip.sound, indices(clip.label))
+        Recording(readable(clip.id), clip.sound, manifest.labels.indices(clip.label))
         for clip in manifest.clips
         if clip.part in parts
     )
@@ -63,6 +51,7 @@ def task_source(
     description = {"kind": "task", "task": tasks[0].id, "version": tasks[0].version}
     if manifest.folds:
         description["folds"] = sorted(parts)
+    names = manifest.labels.names
     return Source(f"task {tasks[0].id}", clips, names, (), description, notes)
 
 

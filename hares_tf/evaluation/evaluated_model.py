@@ -60,15 +60,14 @@ class EvaluatedModel:
             plan: the windows of the test clips.
             embedding_size: number of features.
         """
-        card = self.module.card or {}
         # With all embeddings in the store the model is not loaded; its first run left the notes.
         interface = self.space(plan).notes().get("interface", {})
         return {
             "name": self.module.name,
             "handle": self.module.handle,
             "fingerprint": self.fingerprint,
-            "parameters": card.get("parameters"),
-            "training": card.get("weights"),
+            "parameters": self.module.card.get("parameters"),
+            "training": self.module.card.get("weights"),
             "embedding_size": embedding_size,
             "interface": {**self.interface.as_data(), **interface},
         }

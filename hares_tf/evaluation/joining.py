@@ -25,22 +25,22 @@ def embedded_examples(
         EvaluationError: none of the clips of a split or fold could be read.
     """
     manifest = selection.prepared.manifest
-    kept = [index for index, item in enumerate(selection.items) if item.key in space]
+    embedded = [index for index, item in enumerate(selection.items) if item.key in space]
     parts = np.array([manifest.clips[i].part for i in selection.clips])
-    absent = sorted(set(parts.tolist()) - set(parts[kept].tolist()))
+    absent = sorted(set(parts.tolist()) - set(parts[embedded].tolist()))
     if absent:
         raise EvaluationError(
             f"{selection.prepared.task.id}: no clip of {', '.join(absent)} could be read."
         )
-    keys = [selection.items[index].key for index in kept]
-    rows = np.array(space.rows(keys))
+    keys = [selection.items[index].key for index in embedded]
+    kept, rows = np.array(embedded), np.array(space.rows(keys))
     embeddings = space.gather(keys, lambda n, dim: matrix(n, dim, scratch))
     ids = np.array([manifest.clips[i].id for i in selection.clips])
     targets = selection.targets
     if selection.plan.mixing:
         # Every window has its own labels, so every window becomes an example of its own.
         share = mixed_targets if manifest.labels.kind == "tags" else louder_targets
-        targets = np.concatenate([share(targets, i, selection.mixtures[i]) for i in kept])
+        targets = np.concatenate([share(targets, i, selection.mixtures[i]) for i in embedded])
         kept, rows = np.repeat(kept, rows), np.ones(len(targets), np.int64)
     else:
         targets = targets[kept]

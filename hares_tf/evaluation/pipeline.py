@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeGuard, cast, overload
 
 from hares_tf.evaluation.errors import DataAbsentError, EvaluationError
 from hares_tf.evaluation.model_evaluation import ModelEvaluation
@@ -112,12 +112,12 @@ def embed_only(
         return {model.handle: model.embed(prepared, runner) for model in models}
 
 
-def _is_single(handles: Handle | Sequence[Handle]) -> bool:
+def _is_single(handles: Handle | Sequence[Handle]) -> TypeGuard[Handle]:
     return isinstance(handles, (str, os.PathLike)) or callable(handles)
 
 
 def _as_list(handles: Handle | Sequence[Handle]) -> list[Handle]:
-    return [handles] if _is_single(handles) else list(handles)
+    return [handles] if _is_single(handles) else list(cast(Sequence[Handle], handles))
 
 
 @contextmanager

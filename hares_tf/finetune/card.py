@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from hares_tf import __version__
-from hares_tf.hub.card import CARD_SCHEMA, CLASS_MAP_NAME
 from hares_tf.hub.flavors import REUSABLE
+from hares_tf.hub.model_card import CARD_SCHEMA, CLASS_MAP_NAME, ModelCard, typed
 
 # How the source is called and how long its inputs are: the wrapper takes care of both.
 _SOURCE_ONLY = (
@@ -13,7 +13,7 @@ _SOURCE_ONLY = (
 
 
 def make_card(
-    source: dict | None,
+    source: ModelCard,
     *,
     name: str,
     sample_rate: int,
@@ -22,11 +22,11 @@ def make_card(
     parameters: int,
     weights: dict,
     signatures: Sequence[str],
-) -> dict:
-    """Makes the card.
+) -> ModelCard:
+    """Returns the card.
 
     Args:
-        source: the card of the module that was fine-tuned, or None.
+        source: the card of the module that was fine-tuned; may be empty.
         name: name of the new module.
         sample_rate: in hertz.
         embedding_size: number of features.
@@ -37,9 +37,8 @@ def make_card(
     """
     import tensorflow as tf
 
-    kept = {k: v for k, v in (source or {}).items() if k not in _SOURCE_ONLY}
-    described = kept.get("interface")
-    described = described if isinstance(described, dict) else {}
+    kept = {k: v for k, v in source.items() if k not in _SOURCE_ONLY}
+    described = typed(kept, "interface", dict)
     call = "waveform float32 [batch, samples] or [samples] in [-1, 1], training=False"
     interface = {
         "__call__": f"{call} -> embedding float32 [batch, dim]",
@@ -55,7 +54,7 @@ def make_card(
         interface[signature] = words
     if parameters:
         interface["train_fn"] = "waveform float32 [batch, samples] -> __call__ with training=True"
-    return {
+    fields = {
         **kept,
         "schema": kept.get("schema", CARD_SCHEMA),
         "name": name,
@@ -72,3 +71,4 @@ def make_card(
         "notes": [],
         "made_with": {"hares_tf": __version__, "tensorflow": tf.version.VERSION},
     }
+    return ModelCard(fields)

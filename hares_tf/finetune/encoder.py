@@ -6,9 +6,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hares_tf.audio.normalization import normalized
-from hares_tf.evaluation.encoders.probe import fitted
 from hares_tf.finetune.errors import FinetuneError
+from hares_tf.hub.calling import argument_sets
+from hares_tf.hub.embedding_call import pooled, tiled_embeddings
 from hares_tf.hub.hub_layer import HubLayer
 from hares_tf.hub.loader import LocatedModule
 from hares_tf.utils.errors import reason
@@ -26,7 +26,7 @@ class WaveformEmbedder(keras.layers.Layer):
 
     Args:
         hub: the module.
-        interface: how the module is called, as `evaluation.encoders.probe` found it.
+        interface: how the module is called, see `hub.embedding_call.EmbeddingCall`.
 
     Attributes:
         hub: the module.
@@ -46,20 +46,13 @@ class WaveformEmbedder(keras.layers.Layer):
         """Does nothing: the module's variables exist already."""
 
     def call(self, waveform, training=False):
-        interface = self._interface
-        pieces = normalized(
-            fitted(waveform, interface["window_samples"]),
-            interface["normalise"],
-            tf.experimental.numpy,
-        )
-        if interface["input_rank"] == 3:
-            pieces = pieces[..., tf.newaxis]
-        output = tf.cast(self.hub(pieces, training=training), tf.float32)
-        if interface["pool"]:
-            reduce = tf.reduce_mean if interface["pool"] == "mean" else tf.reduce_max
-            output = reduce(tf.reshape(output, [tf.shape(output)[0], -1, self.size]), axis=1)
-        tiles = tf.reshape(output, [tf.shape(waveform)[0], -1, self.size])
-        return tf.reduce_mean(tiles, axis=1)
+        def embed(tiles):
+            tiles = tiles[..., tf.newaxis] if self._interface["input_rank"] == 3 else tiles
+            output = tf.cast(self.hub(tiles, training=training), tf.float32)
+            return pooled(output, self._interface["pool"])
+
+        embeddings = tiled_embeddings(waveform, self._interface, embed)
+        return tf.ensure_shape(embeddings, [None, self.size])
 
     def embed(self, waveforms: np.ndarray) -> np.ndarray:
         """Embeddings `[batch, dim]` of waveforms `[batch, samples]`, in inference mode."""
@@ -82,7 +75,7 @@ def open_module(module: LocatedModule, interface: dict, trainable: bool) -> Wave
 
     Args:
         module: a SavedModel.
-        interface: how it is called, as `evaluation.encoders.probe` found it.
+        interface: how it is called, see `hub.embedding_call.EmbeddingCall`.
         trainable: whether it lists trainable variables.
 
     Raises:
@@ -90,7 +83,9 @@ def open_module(module: LocatedModule, interface: dict, trainable: bool) -> Wave
     """
     assert module.path is not None  # a SavedModel has a folder
     rate, cause = interface["sample_rate"], ""
-    for arguments in _argument_sets(rate):
+    # A module that was traced for inference alone is trained as it is called in inference.
+    modes: list[dict] = [{}, {"training": False}]
+    for arguments in (rated | mode for mode in modes for rated in argument_sets(rate)):
         try:
             hub = HubLayer(
                 os.fspath(module.path),
@@ -115,13 +110,6 @@ def trace(encoder: WaveformEmbedder, training: bool):
 
     @tf.function(input_signature=[_WAVEFORM])
     def network(waveform):
-        embedding = encoder(waveform, training=training)
-        return {"embedding": tf.ensure_shape(embedding, [None, encoder.size])}
+        return {"embedding": encoder(waveform, training=training)}
 
     return network.get_concrete_function()
-
-
-def _argument_sets(sample_rate: int) -> list[dict]:
-    """Further arguments to try: none, a sample rate, and inference mode where there is no other."""
-    with_rate, inference = {"sample_rate": sample_rate}, {"training": False}
-    return [{}, with_rate, inference, with_rate | inference]

@@ -9,7 +9,7 @@ import numpy as np
 from hares_tf.evaluation.heads.examples import blocks, matrix
 from hares_tf.evaluation.heads.logistic import LogisticPath
 from hares_tf.evaluation.heads.scaling import Standardizer
-from hares_tf.evaluation.protocols.fast import LINEAR_C
+from hares_tf.evaluation.protocols.heads import LINEAR_C
 from hares_tf.evaluation.tasks.labels import Labels
 
 

@@ -12,10 +12,9 @@ import tensorflow as tf
 
 from hares_tf.finetune.encoder import WaveformEmbedder, trace
 from hares_tf.finetune.errors import FinetuneError
-from hares_tf.hub.card import CLASS_MAP_NAME
 from hares_tf.hub.export import conformance, saved_module
 from hares_tf.hub.export.signatures import WAVEFORM
-from hares_tf.hub.loader import CARD_NAME
+from hares_tf.hub.model_card import CARD_NAME, CLASS_MAP_NAME, ModelCard
 from hares_tf.models.classifier import Classifier
 from hares_tf.utils.errors import reason
 
@@ -28,7 +27,7 @@ def save(
     encoder: WaveformEmbedder,
     dense: tuple[np.ndarray, np.ndarray],
     classes: Sequence[str],
-    card: dict,
+    card: ModelCard,
     directory: Path,
 ) -> None:
     """Writes the module into a folder, and checks what was written.
@@ -96,7 +95,7 @@ def check_written(
 
 
 def _contents(
-    encoder: WaveformEmbedder, dense: tuple, classes: Sequence[str], card: dict
+    encoder: WaveformEmbedder, dense: tuple, classes: Sequence[str], card: ModelCard
 ) -> saved_module.Contents:
     kernel = tf.Variable(dense[0], name="head_kernel")
     bias = tf.Variable(dense[1], name="head_bias")

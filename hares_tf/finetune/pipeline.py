@@ -265,7 +265,7 @@ class _Run:
 
         self._progress.say("writing the module ...")
         tuned = report["results"]["fine_tuned"]
-        source_card = self._module.card or {}
+        source_card = self._module.card
         weights = {
             "source": "fine-tuned",
             "from": {

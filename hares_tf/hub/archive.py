@@ -1,8 +1,8 @@
-"""Archives of modules: packed alike every time; unpacked once, into the cache, never outside.
+"""Archives of modules: packed reproducibly, unpacked once into the cache.
 
-CACHE/modules/KEY/module/...     what an archive holds; KEY: 32 digits of the archive's SHA-256
-CACHE/modules/KEY/files.json     names and sizes of its files, to notice what went missing
-CACHE/modules/KEY.lock           held by who unpacks; other processes wait for it
+CACHE/modules/KEY/module/...     the content of an archive; KEY: 32 digits of the archive's SHA-256
+CACHE/modules/KEY/files.json     names and sizes of its files, to notice missing ones
+CACHE/modules/KEY.lock           exclusive file lock of the process that unpacks
 """
 
 import contextlib
@@ -13,20 +13,21 @@ import shutil
 import tarfile
 import zlib
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 from hares_tf.hub.errors import HubError
 from hares_tf.utils.files import atomic_directory, atomic_file, cache_dir, locked, sha256_file
 
 ENDINGS = (".tar.gz", ".tgz", ".tar")
 
-#: What an archive may unpack to. The largest encoders of the paper are below 1 GB and have some
-#: ten files; the limits are far above any module, and below what fills a disk unnoticed.
+#: Limits of the unpacked content. The largest encoders of the paper are below 1 GB and have about
+#: ten files; the limits are far above any module.
 MAX_BYTES = 32 * 2**30
 MAX_ENTRIES = 100_000
-# What stays free of a disk, for all else that is written there: a twentieth, and at most 1 GiB.
+# Disk space that is never filled: a twentieth of the disk, at most 1 GiB.
 _RESERVE_SHARE, _MAX_RESERVE = 20, 2**30
-# Nothing but a long name or an extended header is read from a tar at once, and those have some
-# hundred bytes. A header that claims gigabytes would otherwise fill the memory.
+# Largest read. tarfile reads a long name or an extended header at once; honest ones have a few
+# hundred bytes, but a header that claims gigabytes would fill the memory.
 _MAX_READ = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 _TAR_BLOCK = 512
@@ -46,9 +47,9 @@ def check_archive(folder: str | os.PathLike, archive: str | os.PathLike) -> None
 def pack(folder: str | os.PathLike, archive: str | os.PathLike) -> str:
     """Packs a module into a flat `.tar.gz`, and writes its checksum beside it.
 
-    Equal files give equal bytes: names are sorted, and times, owners and permissions left out. (Two
-    exports of one model are not equal files: TensorFlow numbers its functions anew.) Links are
-    followed, so that the archive holds plain files only.
+    The same files give the same bytes: names are sorted; times, owners and permissions are left
+    out. (Two exports of one model differ, because TensorFlow numbers its functions.) Links are
+    followed, so that the archive contains plain files only.
 
     Args:
         folder: holds `saved_model.pb`.
@@ -90,22 +91,21 @@ def pack(folder: str | os.PathLike, archive: str | os.PathLike) -> str:
 
 
 def unpack(archive: str | os.PathLike) -> Path:
-    """Unpacks an archive (flat, or with one top folder) into the cache; gives the folder.
+    """Unpacks an archive (flat, or with one top folder) into the cache; returns the folder.
 
-    The folder is named by the archive's content, so an archive is unpacked once, and a changed one
-    anew. A folder in the cache that has lost files is replaced. Of several processes that ask for
-    it at once, one unpacks.
+    The folder's name is a hash of the archive, so an archive is unpacked once, and again when it
+    changes. A cached folder with missing files is replaced. Of several processes one unpacks.
 
     Raises:
-        HubError: the file is no readable archive, does not fit the checksum beside it, holds links,
-            devices, or paths that lead out of it, or unpacks to more than `MAX_BYTES` or
-            `MAX_ENTRIES`, or than the disk has room for.
+        HubError: the file is not a readable archive, does not match the checksum beside it,
+            contains links, devices or paths that lead out of it, or unpacks to more than
+            `MAX_BYTES`, `MAX_ENTRIES` or the free disk space.
     """
     archive = Path(archive)
     digest = sha256_file(archive)
     _check_checksum(archive, digest)
     folder = cache_dir() / "modules" / digest[:32]
-    # A whole copy needs no lock: it may lie where nothing can be written.
+    # A complete copy needs no lock, and may be on a read-only disk.
     if not _is_intact(folder):
         lock = folder.with_name(f"{folder.name}.lock")
         with locked(lock):
@@ -120,7 +120,7 @@ def _unpack_unless_intact(archive: Path, folder: Path) -> None:
     if _is_intact(folder):
         return  # Another process was faster.
     if folder.is_symlink():
-        folder.unlink()  # Where it leads is not ours to replace.
+        folder.unlink()  # The link's target must not be replaced.
     try:
         with atomic_directory(folder, overwrite=folder.exists()) as temporary:
             files = _extract(archive, temporary / "module")
@@ -132,7 +132,7 @@ def _unpack_unless_intact(archive: Path, folder: Path) -> None:
 
 
 def _is_intact(folder: Path) -> bool:
-    """Whether all that was unpacked is there: cleaners of temporary folders delete single files."""
+    """Returns whether no unpacked file is missing (cleaners of temporary folders delete some)."""
     try:
         files = json.loads((folder / _FILES).read_text(encoding="utf-8"))
         return not folder.is_symlink() and all(
@@ -162,34 +162,30 @@ def _check_checksum(archive: Path, digest: str) -> None:
 
 
 def _extract(archive: Path, target: Path) -> dict[str, int]:
-    """Unpacks into `target`; gives the size of each file by its path below it.
+    """Unpacks into `target`; returns the size of each file by its path below it.
 
-    An archive is read twice: nothing is written before all of it was looked at.
+    Every entry is checked before it is written. `target` is a draft, deleted if a check fails.
     """
     target.mkdir()
+    files = {}
     try:
-        with contextlib.ExitStack() as stack:
-            raw = stack.enter_context(open(archive, "rb"))
+        with open(archive, "rb") as raw, contextlib.ExitStack() as stack:
+            file: IO[bytes] = raw
             if raw.read(2) == _GZIP_MAGIC:
-                raw = stack.enter_context(gzip.open(archive, "rb"))
-            raw.seek(0)
-            stream = _Stream(raw)
+                file = cast(IO[bytes], stack.enter_context(gzip.open(archive, "rb")))
+            file.seek(0)
+            stream = cast(IO[bytes], _Stream(file))
             tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r:"))
-            entries, total = 0, 0
-            for member in tar:
-                entries, total = entries + 1, total + max(member.size, 0)
+            total = 0
+            for entries, member in enumerate(tar, start=1):
                 _check_member(member, archive)
+                total += member.size
                 _check_amount(entries, total, archive)
-                _check_space(total, target, archive)
-            _check_end(stream, tar.offset)
-            files, left = {}, total
-            for member in tar:
-                # Others write to the disk, too.
-                _check_space(left, target, archive)
+                _check_space(member.size, target, archive)
                 tar.extract(member, target, filter="data")
-                left -= member.size
                 if member.isfile():
                     files[str(PurePosixPath(member.name))] = member.size
+            _check_end(stream, tar.offset)
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise HubError(
             f"{archive} holds a file and a folder of one name: {error.filename!r}."
@@ -221,10 +217,10 @@ def _check_amount(entries: int, total: int, archive: Path) -> None:
 
 
 def _check_space(size: int, target: Path, archive: Path) -> None:
-    """Whether so many bytes fit onto the disk of `target`, and leave some room."""
+    """Raises HubError unless `size` bytes fit onto the disk of `target` beside the reserve."""
     disk = shutil.disk_usage(target)
     reserve = min(disk.total // _RESERVE_SHARE, _MAX_RESERVE)
-    # Some file systems do not tell, and say that they have nothing at all.
+    # Some file systems do not report their size: all numbers are 0.
     if disk.total and size > disk.free - reserve:
         raise HubError(
             f"{archive} needs {_in_mb(size)} of disk space, but in {cache_dir()} only "
@@ -237,8 +233,8 @@ def _in_mb(size: int) -> str:
     return f"{size / 1e6:,.0f} MB"
 
 
-def _check_end(stream: "_Stream", offset: int) -> None:
-    """A tar ends with blocks of zeros; reading on to the end of a gzip checks its checksum."""
+def _check_end(stream: IO[bytes], offset: int) -> None:
+    """Checks that the tar ends with zeros, and gzip's checksum by reading to the end."""
     stream.seek(offset)
     if stream.read(_TAR_BLOCK) != bytes(_TAR_BLOCK):
         raise EOFError("its end is missing")
@@ -250,9 +246,9 @@ def _check_end(stream: "_Stream", offset: int) -> None:
 
 
 class _Stream:
-    """A file for `tarfile` that refuses to read more at once than any honest header needs."""
+    """A file for `tarfile` that refuses reads of more than `_MAX_READ` bytes."""
 
-    def __init__(self, file):
+    def __init__(self, file: IO[bytes]):
         self.seek, self.tell, self._file = file.seek, file.tell, file
 
     def read(self, size: int) -> bytes:

@@ -1,7 +1,6 @@
 """A Hub module as a layer of Keras 3, where `hub.KerasLayer` either fails or trains nothing."""
 
 import os
-from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
@@ -113,31 +112,10 @@ class HubLayer(keras.layers.Layer):
         Raises:
             HubError: it does not; the message says what it takes.
         """
-        self._form(input_shape)
+        self._entry.form(input_shape)
 
     def call(self, inputs, training=False):
-        form, one_by_one = self._form(inputs.shape)
-        inputs = tf.cast(inputs, form.input.dtype)
-        training = bool(training) and self.trainable
-
-        def run(waveform):
-            # A length that Keras does not know may be one that the module fixes.
-            waveform = tf.ensure_shape(waveform, form.input.shape)
-            return self._selected(self._entry(waveform, training, self.arguments))
-
-        def run_batch_of_one(waveform):
-            outputs = run(waveform[tf.newaxis])
-            return tf.nest.map_structure(lambda output: output[0], outputs)
-
-        if one_by_one and form.input.shape.rank == inputs.shape.rank:
-            specs = tf.nest.map_structure(
-                lambda spec: tf.TensorSpec(spec.shape[1:], spec.dtype), self._selected(form.outputs)
-            )
-            outputs = tf.map_fn(run_batch_of_one, inputs, fn_output_signature=specs)
-        elif one_by_one:
-            outputs = tf.map_fn(run, inputs, fn_output_signature=self._selected(form.outputs))
-        else:
-            outputs = run(inputs)
+        outputs = self._entry(inputs, bool(training) and self.trainable)
         return tf.nest.map_structure(self._in_compute_dtype, outputs)
 
     def get_config(self) -> dict:
@@ -220,21 +198,6 @@ class HubLayer(keras.layers.Layer):
             # Under a strategy a variable has a part on each device.
             for part in getattr(adopted.value, "values", (adopted.value,)):
                 part._trainable = adopted.trainable
-
-    def _form(self, shape):
-        found = self._entry.form(shape)
-        if found is None:
-            raise HubError(
-                f"{self.handle} takes {self._entry.input_shapes()}, not a batch of shape "
-                f"{tuple(shape)}."
-            )
-        return found
-
-    def _selected(self, outputs):
-        if self.output_key is not None:
-            return outputs[self.output_key]
-        single = self._entry.keyword and isinstance(outputs, Mapping) and len(outputs) == 1
-        return next(iter(outputs.values())) if single else outputs
 
     def _in_compute_dtype(self, output):
         return tf.cast(output, self.compute_dtype) if output.dtype.is_floating else output

@@ -8,19 +8,18 @@ handle may be anybody's.
 import contextlib
 import hashlib
 import importlib
-import json
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hares_tf.hub.archive import ENDINGS, unpack
 from hares_tf.hub.errors import HubError
+from hares_tf.hub.model_card import ModelCard
 from hares_tf.utils.files import DigestCache, sha256_file
 from hares_tf.utils.tensorflow import import_tensorflow
 
-CARD_NAME = "model_card.json"
 PYTHON_PREFIX = "python:"
 # Differs between two exports of the same model; requests that a server warms up with.
 _NOT_CONTENT = {"fingerprint.pb", "assets.extra"}
@@ -37,7 +36,7 @@ class LocatedModule:
         kind: "saved_model", "keras" (a `.keras` file) or "python" (a function or object).
         path: the SavedModel's folder or the `.keras` file; None for a function.
         name: the card's name, else that of the folder, file or function.
-        card: the model card, or None when the module brings none.
+        card: the model card, empty if the module has none.
         function: the function of kind "python".
     """
 
@@ -45,8 +44,14 @@ class LocatedModule:
     kind: str
     path: Path | None
     name: str
-    card: dict | None = None
+    card: ModelCard = field(default_factory=ModelCard)
     function: Callable | None = None
+
+    @property
+    def location(self) -> Path:
+        """The path of a SavedModel or a `.keras` file."""
+        assert self.path is not None
+        return self.path
 
     def content_hash(self, digests: DigestCache | None = None) -> str | None:
         """SHA-256 over the module's files (names and bytes).
@@ -62,16 +67,16 @@ class LocatedModule:
                 return None
             return hashlib.sha256(f"{self.handle}\0{fingerprint}".encode()).hexdigest()
         if self.kind == "keras":
-            return digests.digest(self.path) if digests else sha256_file(self.path)
+            return digests.digest(self.location) if digests else sha256_file(self.location)
         files = sorted(
             path
-            for path in files_below(self.path)
-            if path.relative_to(self.path).parts[0] not in _NOT_CONTENT
+            for path in files_below(self.location)
+            if path.relative_to(self.location).parts[0] not in _NOT_CONTENT
         )
         values = digests.digests(files) if digests else [sha256_file(path) for path in files]
         whole = hashlib.sha256()
         for path, value in zip(files, values, strict=True):
-            whole.update(f"{path.relative_to(self.path).as_posix()}\0{value}\n".encode())
+            whole.update(f"{path.relative_to(self.location).as_posix()}\0{value}\n".encode())
         return whole.hexdigest()
 
 
@@ -129,10 +134,10 @@ def load(handle: str | os.PathLike | Callable | LocatedModule):
         if module.kind == "keras":
             import keras
 
-            return keras.saving.load_model(module.path)
+            return keras.saving.load_model(module.location)
         # Modules in the TF1 hub format carry no tags.
-        tags = [] if (module.path / "tfhub_module.pb").is_file() else None
-        loaded = tf.saved_model.load(os.fspath(module.path), tags=tags)
+        tags: list[str] | None = [] if (module.location / "tfhub_module.pb").is_file() else None
+        loaded = tf.saved_model.load(os.fspath(module.location), tags=tags)
     except Exception as error:  # damaged files surface as whatever their reader trips over
         raise HubError(
             f"{module.handle} cannot be loaded ({_first_line(error)}); it may be incomplete: "
@@ -179,25 +184,25 @@ def _retraced(loaded):
 
 def files_below(folder: Path) -> list[Path]:
     """All files, also behind links: wherever a module's parts live, they are its content."""
-    found, seen = [], set()
+    paths: list[Path] = []
+    seen: set[str] = set()
     for here, folders, files in os.walk(folder, followlinks=True):
-        # A link to a folder above would be walked for ever.
-        folders[:] = [
-            name
-            for name in folders
-            if (real := os.path.realpath(Path(here, name))) not in seen and not seen.add(real)
-        ]
-        found += [Path(here, name) for name in files]
-    return found
+        # Each folder once: a link to a folder above would never end.
+        new: dict[str, str] = {}
+        for name in folders:
+            new.setdefault(os.path.realpath(Path(here, name)), name)
+        folders[:] = [name for real, name in new.items() if real not in seen]
+        seen.update(new)
+        paths += [Path(here, name) for name in files]
+    return paths
 
 
 def _located_folder(handle: str, folder: Path, fallback_name: str | None = None) -> LocatedModule:
     directory = _saved_model_in(folder)
-    name = fallback_name or (
-        directory.parent.name if _is_version(directory.name) else directory.name
-    )
-    card = _read_card(directory)
-    return LocatedModule(handle, "saved_model", directory, (card or {}).get("name") or name, card)
+    stem = directory.parent.name if _is_version(directory.name) else directory.name
+    card = ModelCard.read(directory)
+    name = card.get("name") or fallback_name or stem
+    return LocatedModule(handle, "saved_model", directory, name, card)
 
 
 def _locate_function(handle: str) -> LocatedModule:
@@ -216,14 +221,14 @@ def _locate_function(handle: str) -> LocatedModule:
         ) from error
     if not callable(function):
         raise HubError(f"{handle} is a {type(function).__name__}, not a function.")
-    card = {"sample_rate": getattr(function, "sample_rate", None)}
+    card = ModelCard({"sample_rate": getattr(function, "sample_rate", None)})
     return LocatedModule(handle, "python", None, function_name, card, function)
 
 
 def _located_object(encoder: Callable) -> LocatedModule:
     names = (getattr(encoder, attribute, None) for attribute in ("name", "__name__"))
     name = next((one for one in names if isinstance(one, str) and one), type(encoder).__name__)
-    card = {"sample_rate": getattr(encoder, "sample_rate", _DEFAULT_SAMPLE_RATE)}
+    card = ModelCard({"sample_rate": getattr(encoder, "sample_rate", _DEFAULT_SAMPLE_RATE)})
     return LocatedModule(f"{PYTHON_PREFIX}{name}", "python", None, name, card, encoder)
 
 
@@ -258,23 +263,6 @@ def _is_version(name: str) -> bool:
 def _is_foreign(name: str) -> bool:
     """What is being written there (`.tmp-...`), and what macOS puts into archives."""
     return name.startswith(".") or name == "__MACOSX"
-
-
-def _read_card(directory: Path) -> dict | None:
-    """The card in the assets (ours), or beside saved_model.pb (added by hand)."""
-    paths = [directory / "assets" / CARD_NAME, directory / CARD_NAME]
-    path = next((path for path in paths if path.is_file()), None)
-    if path is None:
-        return None
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise HubError(f"{path} is not a readable model card: {error}") from error
-    if not isinstance(card, dict):
-        raise HubError(f"{path} is not a readable model card: it is no JSON object.")
-    if not isinstance(card.get("name", ""), str):
-        raise HubError(f"{path} is not a readable model card: its name is no text.")
-    return card
 
 
 def _last_words(address: str) -> str:

@@ -1,253 +1,82 @@
-"""A module's page for people: its card as Markdown, for Kaggle Models or any other hub."""
+"""The model card: what a module says about itself, as JSON in its assets."""
 
-import re
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-from hares_tf.hub import saved_model
 from hares_tf.hub.errors import HubError
-from hares_tf.hub.loader import LocatedModule
 
-# `hares-export` checks these: from one sample to a minute.
-_LONGEST_SECONDS = 60
-# What hares-finetune calls the origin of its weights; it writes another shape of data beside it.
-_FINE_TUNED = "fine-tuned"
-# Names of more classes would hide the rest of the page; the module holds them all.
-_NAMED_CLASSES = 20
-# Of sources of sources no more are told.
-_MOST_TUNINGS = 8
-_NEEDED = {"name": str, "sample_rate": int, "embedding_size": int, "weights": dict}
+CARD_NAME = "model_card.json"
+CARD_SCHEMA = 1
+#: In the assets: columns `index` and `display_name`, as in YAMNet's class map (without its `mid`).
+CLASS_MAP_NAME = "class_map.csv"
+# Fields that every card written by hares_tf has.
+_WRITTEN_FIELDS = {"name": str, "sample_rate": int, "embedding_size": int, "weights": dict}
 
 
-def write_model_card(
-    module: LocatedModule,
-    license_name: str,
-    scores: str = "",
-    archive: tuple[str, str] | None = None,
-) -> str:
-    """The page of a module that hares_tf exported.
+@dataclass(frozen=True)
+class ModelCard(Mapping[str, Any]):
+    """A model card: a mapping of its fields.
 
-    Args:
-        module: with a card.
-        license_name: under which its weights may be used.
-        scores: Markdown that shows its HARES scores; "" if there are none.
-        archive: name and SHA-256 of the file that is shared.
+    Anybody may write a card, so fields may be absent, unknown or of a wrong type. `hub.export.card`
+    and `finetune.card` make complete ones, `hub.model_page` renders one as Markdown.
 
-    Raises:
-        HubError: the module has no card, or one without what every card of hares_tf says.
+    Attributes:
+        fields: the JSON object.
     """
-    card = module.card or {}
-    for name, kind in _NEEDED.items():
-        if not isinstance(card.get(name), kind):
-            raise HubError(
-                f"{module.handle} has no model card of hares-export (no {name}); a page can be "
-                "made of such modules only."
-            )
-    sections = {
-        "Intended use": _intended_use(card),
-        "Interface": _interface(module, card),
-        "Training data": _training_data(card["weights"]),
-        "HARES scores": scores or "This module has not been scored yet.",
-        "Limits": _limits(card),
-        "License": f"{plain(license_name)} (the weights; the code of hares_tf is Apache-2.0).",
-    }
-    if archive:
-        name, digest = archive
-        sections["Integrity"] = f"`{name}` has the SHA-256 `{digest}`."
-    parts = [f"# {plain(card['name'])}", plain(card.get("description", ""))]
-    parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
-    return "\n\n".join(part for part in parts if part) + "\n"
+
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    @classmethod
+    def read(cls, directory: Path) -> "ModelCard":
+        """Returns the card in a SavedModel's assets or beside its saved_model.pb, or an empty one.
+
+        Raises:
+            HubError: the card is damaged.
+        """
+        paths = [directory / "assets" / CARD_NAME, directory / CARD_NAME]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            return cls()
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+            # Half a surrogate pair is valid JSON, but can be neither printed nor written.
+            json.dumps(fields, ensure_ascii=False).encode()
+        except (OSError, ValueError, RecursionError) as error:
+            raise HubError(f"{path} is not a readable model card: {error}") from error
+        if not isinstance(fields, dict):
+            raise HubError(f"{path} is not a readable model card: it is no JSON object.")
+        if not isinstance(fields.get("name", ""), str):
+            raise HubError(f"{path} is not a readable model card: its name is no text.")
+        return cls(fields)
+
+    def write(self, path: Path) -> None:
+        """Writes the card as JSON."""
+        text = json.dumps(self.fields, indent=2, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8")
+
+    def check_written(self, handle: str) -> None:
+        """Raises HubError unless the card has the fields that hares_tf writes."""
+        for name, kind in _WRITTEN_FIELDS.items():
+            if not isinstance(self.get(name), kind):
+                raise HubError(
+                    f"{handle} has no model card of hares-export (no {name}); a page can be made "
+                    "of such modules only."
+                )
 
 
-def _intended_use(card: dict) -> str:
-    uses = ["classification, retrieval and clustering of recordings of any kind"]
-    classes = card.get("classes")
-    if classes and card["weights"].get("source") == _FINE_TUNED:
-        uses.append(f"telling apart the {classes} classes it was fine-tuned on")
-    elif classes:
-        uses.append(f"tagging with the {classes} classes it was trained on")
-    if card.get("flavour") == "reusable":
-        uses.append("fine-tuning on labeled recordings")
-    return (
-        "The module turns a recording (environmental sound, speech or music) into one embedding "
-        f"of {card['embedding_size']} features, for:\n\n{bullets(uses)}"
-    )
-
-
-def _interface(module: LocatedModule, card: dict) -> str:
-    rows = [
-        (name, _tensors(signature.inputs), _tensors(signature.outputs))
-        for name, signature in saved_model.signatures(module.path).items()
-    ]
-    rate = card["sample_rate"]
-    example = (
-        "```python\n"
-        "import tensorflow as tf\n\n"
-        'module = tf.saved_model.load("folder of the unpacked archive")\n'
-        f"embedding = module(tf.zeros([2, {rate}]))  # [2, {card['embedding_size']}]\n"
-        "```"
-    )
-    said = [f"{plain(name)}: {plain(text)}" for name, text in _dict(card, "interface").items()]
-    return "\n\n".join(
-        [
-            f"Input: waveforms at {rate} Hz, one channel, float32 in [-1, 1], of any length.",
-            example,
-            *([bullets(said)] if said else []),
-            "Signatures, as a server names them:",
-            grid(("Signature", "Inputs", "Outputs"), rows),
-        ]
-    )
-
-
-def _tensors(tensors) -> str:
-    import tensorflow as tf
-
-    def one(name: str) -> str:
-        sizes = [dim.size for dim in tensors[name].tensor_shape.dim]
-        shape = ", ".join("?" if size < 0 else str(size) for size in sizes)
-        return f"{name} {tf.as_dtype(tensors[name].dtype).name} [{shape}]"
-
-    return "; ".join(one(name) for name in sorted(tensors))
-
-
-def _training_data(weights: dict, tuned: int = 0) -> str:
-    source = str(weights.get("source", "unknown"))
-    if source == "random":
-        return "None: the weights are random. The module serves as a baseline and for trials."
-    if source.startswith("none"):
-        return "None: the module has no parameters."
-    if source == _FINE_TUNED:
-        return _fine_tuning(weights, tuned + 1)
-    data = _dict(weights, "data")
-    if not data:
-        facts = [f"{plain(key)}: {plain(weights[key])}" for key in weights if key != "config"]
-        unknown = "What the weights were trained on is not recorded in the module."
-        return f"{unknown} What is:\n\n{bullets(facts)}"
-    facts = [f"{plain(data.get('n_clips', '?'))} recordings{_duration(data)}"]
-    facts += [f"data set: {plain(data.get('name', '?'))}", *_origin(_dict(data, "source"))]
-    facts.append(f"objective: {plain(weights.get('objective', '?'))}")
-    config = _dict(weights, "config")
-    if "batch" in config:
-        facts.append(f"{plain(weights.get('step', '?'))} steps of {plain(config['batch'])} crops")
-    crops = _dict(config, "crops")
-    if "seconds" in crops:
-        facts.append(f"crops of {plain(crops['seconds'])} seconds")
-    if "content_hash" in data:
-        facts.append(f"content hash of the clips: {_digest(data['content_hash'])}")
-    return bullets(facts)
-
-
-def _fine_tuning(weights: dict, tuned: int) -> str:
-    """What hares-finetune learned from and how well, then what its source had learned from.
-
-    `tuned` counts how often that happened: a card can hold anything.
-    """
-    data, origin = _dict(weights, "data"), _dict(weights, "from")
-    parts = ", ".join(f"{count} {part}" for part, count in _dict(data, "clips").items())
-    classes = list(_dict(data, "clips_by_class"))
-    names = f": {', '.join(classes)}" if len(classes) <= _NAMED_CLASSES else ""
-    name, epochs = plain(origin.get("name", "?")), weights.get("epochs_kept")
-    facts = [
-        f"fine-tuned from {name}, content hash {_digest(origin.get('content_hash', '?'))}",
-        f"recordings: {plain(parts or '?')}{_duration(data)}",
-        f"{len(classes)} classes{plain(names)}",
-        *_origin(data),
-        f"encoder and head trained together for {plain(epochs)} epochs"
-        if epochs
-        else "only the head was trained; the encoder is its source's",
-    ]
-    match weights.get("held_out"):
-        case {
-            "accuracy": int() | float() as accuracy,
-            "interval": [int() | float() as low, int() | float() as high],
-            "clips": int() as clips,
-        }:
-            facts.append(
-                f"held-out accuracy: {accuracy:.1f}% (95% interval {low:.1f}–{high:.1f}) on "
-                f"{clips} test recordings"
-            )
-    if "content_hash" in data:
-        facts.append(f"content hash of the clips: {_digest(data['content_hash'])}")
-    before = (
-        _training_data(origin["weights"], tuned)
-        if isinstance(origin.get("weights"), dict) and tuned < _MOST_TUNINGS
-        else "Not recorded in the module."
-    )
-    return f"{bullets(facts)}\n\n### Training data of its source, {name}\n\n{before}"
-
-
-def _digest(value) -> str:
-    """As code, which shows letters and digits as they are; a card can hold anything."""
-    return f"`{value}`" if str(value).isalnum() else plain(value)
-
-
-def _duration(data: dict) -> str:
-    """`, 2.0 hours` where it is known."""
-    seconds = data.get("seconds")
-    if not isinstance(seconds, (int, float)):
-        return ""
-    return f", {seconds / 3600:.1f} hours" if seconds >= 3600 else f", {seconds:.1f} seconds"
-
-
-def _origin(source: dict) -> list[str]:
-    """From where the training clips came: data sets by name, or folders."""
-    tasks = [str(one.get("task")) for one in source.get("tasks", []) if isinstance(one, dict)]
-    lines = [f"training recordings of {plain(', '.join(tasks))}"] if tasks else []
-    if folders := source.get("folders"):
-        lines.append(f"folders: {plain(', '.join(map(str, folders)))}")
-    return lines
-
-
-def _limits(card: dict) -> str:
-    rate = card["sample_rate"]
-    limits = [
-        f"Sounds above {rate // 2} Hz are not heard. Recordings of another rate must be resampled "
-        f"to {rate} Hz first; the module cannot notice that they were not.",
-        f"{_lengths(card['weights'])} Zeros at the end of a waveform are part of it and change the "
-        "embedding"
-        + (
-            "; the signature with_lengths says where recordings end."
-            if "with_lengths" in _dict(card, "interface")
-            else "."
-        ),
-        "Scores say what linear and small classifiers make of the embedding on public data sets. "
-        "They say nothing about other microphones, languages and places: test on your own.",
-        "Embeddings of speech tell speakers apart. They are personal data where voices are.",
-    ]
-    if card.get("flavour") == "serving":
-        limits.append(f"Inference only, in {plain(card.get('precision', 'float32'))}.")
-    return bullets([*limits, *(plain(note) for note in card.get("notes", []))])
-
-
-def _lengths(weights: dict) -> str:
-    """Which lengths of waveforms are known to do well."""
-    if weights.get("source") != _FINE_TUNED:
-        return f"Checked with lengths from one sample to {_LONGEST_SECONDS} seconds."
-    seconds = plain(_dict(weights, "settings").get("window_seconds", "?"))
-    return (
-        f"Fine-tuned and tested on windows of {seconds} seconds, the logits of a longer recording "
-        "being the mean over its windows; other lengths were not tested."
-    )
-
-
-def _dict(data: dict, name: str) -> dict:
+def typed(data: Mapping, name: str, kind: type) -> Any:
+    """Returns a value of foreign JSON data; an empty one of its type if it has another type."""
     value = data.get(name)
-    return value if isinstance(value, dict) else {}
-
-
-def bullets(entries: Iterable[str]) -> str:
-    """A Markdown list; the entries are Markdown."""
-    return "\n".join(f"- {entry}" for entry in entries)
-
-
-def grid(header: Sequence[str], rows: Iterable[Sequence]) -> str:
-    """A Markdown table of plain texts."""
-    lines = [[plain(value) for value in row] for row in (header, *rows)]
-    lines.insert(1, [":--"] * len(header))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def plain(value) -> str:
-    """A text that Markdown shows as it is, on one line: no tags, links, emphasis or columns."""
-    words = " ".join(str(value).split())
-    words = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", words)
+    return value if isinstance(value, kind) and not isinstance(value, bool) else kind()

@@ -1,10 +1,8 @@
-"""Remote handles, through tensorflow_hub: the one place that touches it."""
+"""Remote handles: downloads by tensorflow_hub. No other file imports it."""
 
 import hashlib
 import os
 import shutil
-import sys
-import types
 import uuid
 from pathlib import Path
 
@@ -14,24 +12,23 @@ from hares_tf.utils.tensorflow import import_tensorflow
 
 
 def resolve(handle: str) -> Path:
-    """Downloads (or finds in tensorflow_hub's cache) the module at an address; gives its folder.
+    """Returns the folder of the module at an address, downloaded or from tensorflow_hub's cache.
 
-    tensorflow_hub takes any folder in its cache for whole, but cleaners of temporary folders delete
-    single files. A cached copy that lacks some is fetched again; the old one is deleted once the
-    new one is there.
+    tensorflow_hub does not check a cached copy, of which cleaners of temporary folders may have
+    deleted single files. A copy with missing files is downloaded again; the old one is deleted once
+    the new one is complete.
 
     Raises:
-        HubError: it cannot be fetched, or what is found lacks files; the message says what to do.
+        HubError: the module cannot be downloaded, or its files are incomplete.
     """
-    hub = _tensorflow_hub()
-    folder = _fetch(hub, handle)
+    folder = _fetch(handle)
     missing = _missing_part(folder)
     if missing and _is_cached_copy(handle, folder):
-        # A name that tensorflow_hub gives to nothing.
+        # tensorflow_hub uses no such name.
         aside = folder.with_name(f"{folder.name}.incomplete-{uuid.uuid4().hex[:12]}")
         os.rename(folder, aside)
         try:
-            folder = _fetch(hub, handle)
+            folder = _fetch(handle)
         except HubError as error:
             if not folder.exists():
                 os.rename(aside, folder)
@@ -48,9 +45,12 @@ def resolve(handle: str) -> Path:
     return folder
 
 
-def _fetch(hub, handle: str) -> Path:
+def _fetch(handle: str) -> Path:
+    import_tensorflow()
+    import tensorflow_hub
+
     try:
-        return Path(hub.resolve(handle))
+        return Path(tensorflow_hub.resolve(handle))
     except Exception as error:  # tensorflow_hub raises whatever its download meets
         reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise HubError(
@@ -60,7 +60,7 @@ def _fetch(hub, handle: str) -> Path:
 
 
 def _missing_part(folder: Path) -> str | None:
-    """What the SavedModel in `folder`, or in a folder in it, lacks; None if nothing."""
+    """Returns the first missing file of the SavedModel in `folder` or below it, or None."""
     if (folder / "saved_model.pb").is_file():
         return saved_model.missing_part(folder)
     below = sorted(folder.rglob("saved_model.pb"))
@@ -68,31 +68,8 @@ def _missing_part(folder: Path) -> str | None:
 
 
 def _is_cached_copy(handle: str, folder: Path) -> bool:
-    """Whether tensorflow_hub 0.16.1 made the folder for this very handle.
+    """Returns whether tensorflow_hub 0.16.1 made the folder for this handle.
 
-    A folder that was given to it, or a copy of another program, is not ours to replace.
+    Other folders (the user's own, or those of another program) must not be replaced.
     """
     return not folder.is_symlink() and folder.name == hashlib.sha1(handle.encode()).hexdigest()
-
-
-def _tensorflow_hub():
-    """Imports tensorflow_hub, also beside setuptools 82 or newer, which dropped pkg_resources.
-
-    tensorflow_hub 0.16.1 needs one function of it, which `packaging` has.
-    """
-    import_tensorflow()
-    try:
-        import pkg_resources  # noqa: F401
-    except ModuleNotFoundError:
-        from packaging.version import parse
-
-        stand_in = types.ModuleType("pkg_resources")
-        stand_in.parse_version = parse
-        sys.modules["pkg_resources"] = stand_in
-        try:
-            import tensorflow_hub
-        finally:
-            del sys.modules["pkg_resources"]
-    import tensorflow_hub
-
-    return tensorflow_hub

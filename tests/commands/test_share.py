@@ -222,7 +222,7 @@ def test_a_card_of_endless_sources_ends(tmp_path):
         (["MODULE", "--card=m.html", "--license=MIT"], "ends in .md"),
         (["MODULE", "--archive=m.zip"], "end in .tar.gz"),
         (["MODULE", "--archive=m.tar.gz", "--results=r"], "--results goes with --card"),
-        (["MODULE", "--card=m.md", "--license=MIT", "--results=r"], "r: no such folder"),
+        (["MODULE", "--card=m.md", "--license=MIT", "--results=r"], "r: There is no such folder"),
         (["MODULE", "--card=m.md", "--license=MIT", "--results=others"], "only of another"),
         (["/no/such/module", "--archive=m.tar.gz"], "no such folder"),
         (["python:json:loads", "--archive=m.tar.gz"], "is not a SavedModel"),

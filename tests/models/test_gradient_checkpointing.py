@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from hares_tf.layers import NFBlock
 from hares_tf.models import ModelError, SinglePathNFNet, SlowFastNFNet, create_model
+from hares_tf.utils._compat import flattened_layers
 
 BATCH = 3
 
@@ -76,7 +77,7 @@ def assert_same_gradients(model, ours, expected):
 
 def block_convolutions(path):
     """Convolutions of all blocks of a path as a CPU trains them: one for each group."""
-    layers = [layer for block in path.blocks for layer in block._flatten_layers()]
+    layers = [layer for block in path.blocks for layer in flattened_layers(block)]
     return sum(layer.groups for layer in layers if hasattr(layer, "groups"))
 
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from hares_tf.audio import LogMel
 from hares_tf.layers import ScaledWSConv2D
 from hares_tf.models import SinglePathNFNet, SlowFastNFNet, WaveformEncoder, create_model
+from hares_tf.utils._compat import flattened_layers
 
 NAME = "slowfast_nfnet_tiny"
 CLIPS, SAMPLES = 4, 8000
@@ -119,7 +120,7 @@ def test_every_operation_has_its_precision(models):
 
     graph = embed.get_concrete_function(tf.TensorSpec((None, None), tf.float32)).graph
     operations = float_operations(graph)
-    convolutions = [layer for layer in model._flatten_layers() if isinstance(layer, ScaledWSConv2D)]
+    convolutions = [layer for layer in flattened_layers(model) if isinstance(layer, ScaledWSConv2D)]
     assert operations["Conv2D", "bfloat16"] == len(convolutions) == 61
     assert operations["Conv2D", "float32"] == 0
     # One standardization for each convolution; dense layers of the gates; all means and logarithms.

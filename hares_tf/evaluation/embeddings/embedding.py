@@ -16,7 +16,7 @@ from hares_tf.recordings.sound import Sound
 
 # Part of every store key: raise it when decoding, resampling or windows change.
 PREPROCESSING_VERSION = 2
-# Begins the reason why an item failed whose own audio is readable.
+# Begins the reason of a failure where the item's own audio is readable.
 PARTNER_UNREADABLE = "it was to be mixed with another clip: "
 # Audio per batch, whatever the window length: 16 windows of 3 s.
 BATCH_SECONDS = 48.0
@@ -99,9 +99,9 @@ def embed_items(
     failures: dict[str, str] = {}
     where_of = {item.key: item.sound.where for item in items}
     window = window_samples(plan.seconds, encoder.sample_rate)
-    assembler = _BatchAssembler(encoder, window, batch_size(plan.seconds), where_of.get)
+    assembler = _BatchAssembler(encoder, window, batch_size(plan.seconds), where_of.__getitem__)
 
-    def store(finished) -> None:
+    def store(finished: Iterator[tuple[str, np.ndarray]]) -> None:
         for key, embeddings in finished:
             if not np.isfinite(embeddings).all():
                 raise EvaluationError(

@@ -42,8 +42,8 @@ def mixtures(
         windows_per_clip: number of windows of each clip.
         seed: of the draws.
     """
-    parts = np.asarray(parts)
-    members = {part: np.flatnonzero(parts == part) for part in set(parts.tolist())}
+    part_of = np.asarray(parts)
+    members = {part: np.flatnonzero(part_of == part) for part in set(parts)}
     drawn = []
     for digest, part in zip(digests, parts, strict=True):
         random = random_of(f"mixture {digest}", seed)

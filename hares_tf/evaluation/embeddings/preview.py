@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 
@@ -11,38 +11,30 @@ from hares_tf.evaluation.embeddings.embedding import Item, batch_size
 from hares_tf.evaluation.embeddings.windows import Plan, window_samples
 from hares_tf.evaluation.encoders.encoder import Encoder
 from hares_tf.utils.progress import Progress
+from hares_tf.utils.tables import aligned
 
 # Clips that are decoded to estimate length and decoding time.
 _PROBED_CLIPS = 8
-# Fewer missing clips than this are embedded sooner than the estimate is made.
+# With fewer missing clips than this, the estimate would take longer than the embedding.
 _FEW_CLIPS = 200
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """The cost of embedding the clips of one task under one plan.
-
-    Attributes:
-        task: its id.
-        clips: number of clips to embed.
-        windows: number of their windows.
-        audio_hours: duration of the windows.
-        gigabytes: size of the embeddings on disk.
-        hours: duration of the work.
-    """
+    """The cost of embedding the clips of one task under one plan."""
 
     task: str
     clips: int
     windows: int
-    audio_hours: float
-    gigabytes: float
-    hours: float
+    audio_hours: float  # duration of the windows
+    gigabytes: float  # size of the embeddings on disk
+    hours: float  # duration of the work
 
 
 def announce(evaluations: Sequence, progress: Progress) -> list[Estimate]:
-    """Prints the cost of the missing embeddings of several tasks.
+    """Prints the cost of the missing embeddings of several tasks, unless they are few.
 
-    Clips that several tasks share are counted once. Nothing is printed where few are missing.
+    Clips that several tasks share are counted once.
 
     Args:
         evaluations: `TaskEvaluation`s of one model.
@@ -74,21 +66,20 @@ def announce(evaluations: Sequence, progress: Progress) -> list[Estimate]:
 
 def lines(estimates: Sequence[Estimate]) -> list[str]:
     """Returns the lines of a table of estimates, with a total if there are several."""
-    total = Estimate(
-        "total",
-        sum(e.clips for e in estimates),
-        sum(e.windows for e in estimates),
-        sum(e.audio_hours for e in estimates),
-        sum(e.gigabytes for e in estimates),
-        sum(e.hours for e in estimates),
+    rows = [astuple(estimate) for estimate in estimates]
+    if len(rows) > 1:
+        _, *numbers = zip(*rows, strict=True)
+        rows.append(("total", *map(sum, numbers)))
+    return aligned(
+        [
+            (
+                task,
+                f"to embed: {clips} clips, about {windows} windows, {audio:.1f} h of audio, "
+                f"{gigabytes:.2f} GB, {_duration(hours)}",
+            )
+            for task, clips, windows, audio, gigabytes, hours in rows
+        ]
     )
-    shown = [*estimates, total] if len(estimates) > 1 else estimates
-    width = max(len(e.task) for e in shown)
-    return [
-        f"{e.task.ljust(width)}  to embed: {e.clips} clips, about {e.windows} windows, "
-        f"{e.audio_hours:.1f} h of audio, {e.gigabytes:.2f} GB, {_duration(e.hours)}"
-        for e in shown
-    ]
 
 
 def _duration(hours: float) -> str:

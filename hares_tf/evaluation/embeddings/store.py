@@ -140,18 +140,14 @@ class EmbeddingSpace:
             KeyError: a key that is not in the space, or no key at all.
         """
         if not len(keys):
-            raise KeyError("no keys were given")
+            raise KeyError("No keys were given.")
         offsets = np.concatenate([[0], np.cumsum(self.rows(keys))])
         packed = np.array([self._where[key] for key in keys], np.uint64)
         shards = packed >> np.uint64(2 * _BITS)
         starts = ((packed >> np.uint64(_BITS)) & np.uint64(_ROWS_MASK)).astype(np.int64)
-        result = None
-        for number in np.unique(shards):
-            path = self._shards[number]
-            # A plain array over the map, because slicing a memmap is several times slower.
-            shard = np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
-            if result is None:
-                result = allocate(int(offsets[-1]), shard.shape[1])
+        result = allocate(int(offsets[-1]), self._shard(int(shards[0])).shape[1])
+        for number in np.unique(shards).tolist():
+            shard = self._shard(number)
             positions = np.flatnonzero(shards == number)
             source, to, until = starts[positions], offsets[positions], offsets[positions + 1]
             # Clips that are adjacent in the shard and in the result are copied at once.
@@ -161,6 +157,10 @@ class EmbeddingSpace:
             for start, begin, end in zip(source[first], to[first], until[last], strict=True):
                 result[begin:end] = shard[start : start + end - begin]
         return result
+
+    def _shard(self, number: int) -> np.ndarray:
+        # A plain array over the map, because slicing a memmap is several times slower.
+        return np.asarray(np.load(self._shards[number], mmap_mode="r", allow_pickle=False))
 
     def _remove_leftovers(self) -> None:
         """Deletes leftovers of killed processes: temporary files, and shards without an index."""
@@ -172,7 +172,8 @@ class EmbeddingSpace:
             )
             # Another process may delete it first.
             with contextlib.suppress(OSError):
-                if unfinished and _is_old(path):
+                # A running process writes younger ones.
+                if unfinished and time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS:
                     path.unlink()
 
     @contextlib.contextmanager
@@ -183,7 +184,7 @@ class EmbeddingSpace:
             notes: how the embeddings are made, as JSON data, for `notes()`.
         """
         self._remove_leftovers()
-        writer = ShardWriter(self, notes)
+        writer = ShardWriter(self.directory, self.description, notes)
         try:
             yield writer
         finally:
@@ -191,15 +192,10 @@ class EmbeddingSpace:
             self.refresh()
 
 
-def _is_old(path: Path) -> bool:
-    """Returns whether a file is too old to be written by a running process."""
-    return time.time() - path.stat().st_mtime > _LEFTOVER_SECONDS
-
-
 def _pack(shard: int, start: int, stop: int) -> int:
     """Packs a position into one number; raises ValueError for rows that no shard can hold."""
     if not 0 <= start < stop < _ROWS_MASK:
-        raise ValueError(f"rows {start} to {stop}")
+        raise ValueError(f"No shard holds the rows {start} to {stop}.")
     return shard << 2 * _BITS | start << _BITS | (stop - start)
 
 
@@ -217,17 +213,16 @@ def _write_rows(file: BinaryIO, rows: Sequence[np.ndarray]) -> int:
 
     Array by array, which saves a copy in memory, and reading the file for the checksum.
     """
-    layout = {
-        "descr": "<f4",
-        "fortran_order": False,
-        "shape": (sum(map(len, rows)), rows[0].shape[1]),
-    }
+    shape = (sum(map(len, rows)), rows[0].shape[1])
+    layout = {"descr": "<f4", "fortran_order": False, "shape": shape}
     if any(part.shape[1:] != rows[0].shape[1:] for part in rows):
-        raise ValueError("embeddings of different widths cannot share a shard")
+        raise ValueError("Embeddings of different widths cannot share a shard.")
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, layout)
+    arrays = [np.ascontiguousarray(part, "<f4") for part in rows]
+    pieces: list[bytes | memoryview] = [header.getvalue(), *(array.data for array in arrays)]
     value = 0
-    for piece in (header.getvalue(), *(np.ascontiguousarray(part, "<f4").data for part in rows)):
+    for piece in pieces:
         file.write(piece)
         value = zlib.crc32(piece, value)
     return value
@@ -237,14 +232,14 @@ class ShardWriter:
     """Collects embeddings and writes them as shards of bounded size and age.
 
     Args:
-        space: with the folder and the description of the space (a `distributed.shards.Target` will
-            do).
+        directory: the space's folder.
+        description: see `EmbeddingSpace`.
         notes: see `EmbeddingSpace.writer`.
     """
 
-    def __init__(self, space: EmbeddingSpace, notes: dict):
-        self._space = space
-        self._notes = notes
+    def __init__(self, directory: Path, description: dict, notes: dict):
+        self._directory = directory
+        self._about = {"depends_on": description, "notes": notes}
         self._rows: list[np.ndarray] = []
         self._digests: list[str] = []
         self._bytes = 0
@@ -277,27 +272,23 @@ class ShardWriter:
                 self._write()
             except OSError as error:
                 raise EvaluationError(
-                    f"{self._space.directory}: embeddings cannot be written ({reason(error)}). "
+                    f"{self._directory}: Embeddings cannot be written ({reason(error)}). "
                     "Earlier shards are kept; run the same command again to continue."
                 ) from error
         self._rows, self._digests, self._bytes = [], [], 0
         self._started = time.monotonic()
 
     def _write(self) -> None:
-        directory = self._space.directory
-        directory.mkdir(parents=True, exist_ok=True)
-        if not (directory / "space.json").exists():
-            with atomic_file(directory / "space.json") as path:
-                about = {"depends_on": self._space.description, "notes": self._notes}
-                path.write_text(json.dumps(about, indent=2, sort_keys=True), encoding="utf-8")
-        data = directory / f"{uuid.uuid4().hex}.npy"
+        self._directory.mkdir(parents=True, exist_ok=True)
+        if not (self._directory / "space.json").exists():
+            with atomic_file(self._directory / "space.json") as path:
+                about = json.dumps(self._about, indent=2, sort_keys=True)
+                path.write_text(about, encoding="utf-8")
+        data = self._directory / f"{uuid.uuid4().hex}.npy"
         with atomic_file(data) as path, open(path, "wb") as file:
             crc = _write_rows(file, self._rows)
         stops = np.cumsum([len(rows) for rows in self._rows]).tolist()
         starts = [0, *stops[:-1]]
-        index = {
-            "crc32": crc,
-            "clips": list(zip(self._digests, starts, stops, strict=True)),
-        }
+        clips = list(zip(self._digests, starts, stops, strict=True))
         with atomic_file(data.with_suffix(".json")) as path:
-            path.write_text(json.dumps(index))
+            path.write_text(json.dumps({"crc32": crc, "clips": clips}))

@@ -1,4 +1,4 @@
-"""Opens any handle as an `Encoder`: its interface is probed once, and the choices are stated."""
+"""Opens any handle as an `Encoder`; its interface is stated or probed."""
 
 import os
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from hares_tf.evaluation.encoders.interface import Interface, from_card, preset_
 from hares_tf.evaluation.encoders.runtime import DEFAULT, OPENVINO, Runtime, in_openvino
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.hub import loader
+from hares_tf.hub.model_card import CARD_NAME
 from hares_tf.runtimes.errors import ConversionError
 from hares_tf.utils.errors import reason
 
@@ -21,14 +22,14 @@ ADAPTER_VERSION = 2
 def stated_interface(
     module: loader.LocatedModule, flags: Interface = Interface()
 ) -> tuple[Interface, str]:
-    """Returns what is known of a module before it is loaded: from flags, its card, or a preset.
+    """Returns the interface of a module as flags, its card or a preset state it.
 
     Args:
         module: the module, not loaded yet.
-        flags: what the user says; it wins over the card, which wins over the preset.
+        flags: stated by the user; they override the card, which overrides the preset.
 
     Returns:
-        The interface and, in words, where it comes from.
+        The interface, and a description of its sources.
 
     Raises:
         EvaluationError: the sample rate is unknown; it is never guessed.
@@ -44,7 +45,7 @@ def stated_interface(
         cause = (
             "its function has no attribute sample_rate"
             if module.kind == "python"
-            else f"it has no {loader.CARD_NAME} and no preset is known"
+            else f"it has no {CARD_NAME} and no preset is known"
         )
         raise EvaluationError(
             f"{module.handle} does not state its sample rate ({cause}). Give it with "
@@ -60,13 +61,13 @@ def open_encoder(
     *,
     on_fallback: Callable[[str], None] | None = None,
 ) -> Encoder:
-    """Loads a module and finds out how to call it.
+    """Loads a module and probes how to call it.
 
     Args:
         handle: a module by its name, an encoder as a Python object (see `hub.locate`), or a module
             that is located already.
-        interface: how the module is called, as far as the user knows it; its card or a preset says
-            the rest, what they leave open is probed.
+        interface: how the module is called. Its card or a preset fills the open fields; what they
+            leave open is probed.
         runtime: what computes the embeddings. A Python function always runs as it is.
         on_fallback: called with a sentence when the runtime does not take the module; TensorFlow
             then computes the embeddings. None: the `ConversionError` is raised instead.
@@ -129,6 +130,7 @@ def _function_encoder(
             )
         return embeddings.reshape(len(batch), -1, embeddings.shape[1]).mean(axis=1)
 
+    assert stated.sample_rate is not None  # see `stated_interface`
     samples = stated.window_samples or 3 * stated.sample_rate
     size = embed(np.zeros((2, samples), np.float32)).shape[1]
     stated_size = getattr(function, "embedding_size", size)

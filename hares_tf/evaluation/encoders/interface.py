@@ -77,18 +77,18 @@ class Interface:
         return cls(**{names[key]: value for key, value in data.items() if key in names})
 
 
-def from_card(card: dict | None, where: str) -> Interface:
+def from_card(card: Mapping, where: str) -> Interface:
     """Returns the interface that a module's card states.
 
     Args:
-        card: the card, or None.
+        card: the card, or {}.
         where: names the module in error messages.
 
     Raises:
         EvaluationError: a value that no module can have.
     """
     try:
-        return Interface.from_data(card or {})
+        return Interface.from_data(card)
     except EvaluationError as error:
         raise EvaluationError(f"The card of {where} is wrong: {error}") from error
 

@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -178,7 +179,8 @@ class _Checkpoint:
 
     def save(self, step: int, loop: AdamLoop) -> None:
         with atomic_file(self._path) as path, open(path, "wb") as file:
-            np.savez(file, step=step, configuration=self._configuration, **loop.state())
+            state: dict[str, Any] = loop.state()
+            np.savez(file, step=step, configuration=self._configuration, **state)
 
     def restore(self, loop: AdamLoop) -> int:
         """Takes over the state, if there is one of this configuration; returns the steps done."""

@@ -23,7 +23,7 @@ class AdamConfig:
         warm_up: steps in which the learning rate rises from 0 to its peak.
         hidden: units of the hidden ReLU layer; 0 for a linear head. AudioSet 512.
         seeds: of the initial weights, one per head.
-        peak_learning_rates: one per head.
+        peak_learning_rate: of all heads.
         l2: weight of |W|^2 in the loss, one per head; biases are free. The paper has none.
 
     Raises:
@@ -35,27 +35,24 @@ class AdamConfig:
     warm_up: int = 5000
     hidden: int = 0
     seeds: tuple[int, ...] = (0,)
-    peak_learning_rates: tuple[float, ...] = (2e-4,)
+    peak_learning_rate: float = 2e-4
     l2: tuple[float, ...] = (0.0,)
 
-    def __post_init__(self):
-        # Arrays are as good as tuples; plain numbers can be compared and written as JSON.
-        for name, kind in (("seeds", int), ("peak_learning_rates", float), ("l2", float)):
-            object.__setattr__(self, name, tuple(kind(value) for value in getattr(self, name)))
+    def __post_init__(self) -> None:
         if not 0 <= self.warm_up < self.steps or self.batch < 1 or self.hidden < 0:
             raise EvaluationError(
                 f"{self.steps} steps of {self.batch} clips with {self.warm_up} steps of warm-up "
                 f"and {self.hidden} hidden units are not possible: warm-up must end before the "
                 "last step, and no count may be negative."
             )
-        if not len(self.seeds) == len(self.peak_learning_rates) == len(self.l2) > 0:
+        if not len(self.seeds) == len(self.l2) > 0:
             raise EvaluationError(
-                f"{len(self.seeds)} seeds, {len(self.peak_learning_rates)} learning rates and "
-                f"{len(self.l2)} L2 strengths: give one of each per head."
+                f"{len(self.seeds)} seeds and {len(self.l2)} L2 strengths: give one of each per "
+                "head."
             )
-        if min(self.peak_learning_rates) <= 0 or min(self.l2) < 0 or min(self.seeds) < 0:
+        if self.peak_learning_rate <= 0 or min(self.l2) < 0 or min(self.seeds) < 0:
             raise EvaluationError(
-                "Learning rates must be above 0, L2 strengths and seeds not below 0."
+                "The learning rate must be above 0, L2 strengths and seeds not below 0."
             )
 
 
@@ -67,6 +64,9 @@ def learning_rates(config: AdamConfig, first_step: int, n_steps: int) -> np.ndar
     Returns:
         float64 `[n_steps]` between 0 and 1.
     """
+    # The same function as utils.schedules.warmup_schedule, for all steps of a chunk at once. Keras'
+    # schedule takes one step per call (0.5 ms, as long as a small step of training) in float32,
+    # which moves rates by up to 1e-7 of the peak, and so the weights of published scores.
     step = np.arange(first_step, first_step + n_steps, dtype=np.float64)
     progress = (step - config.warm_up) / (config.steps - config.warm_up)
     cosine = (1 + np.cos(np.pi * np.clip(progress, 0, 1))) / 2
@@ -106,10 +106,8 @@ def initial_parameters(width: int, dim: int, config: AdamConfig) -> dict[str, np
 class AdamLoop:
     """The heads' variables and the compiled loop over the steps of a chunk.
 
-    The heads' first layers are side by side, `[dim, heads * outputs]`, so that one product serves
-    them all. One fused Adam operation per variable has a single learning rate; a head with another
-    one keeps its parameters divided by the ratio of the two, but the moments of the undivided
-    gradient: together exactly Adam with its own learning rate.
+    The first layers of all heads form one matrix `[dim, heads * outputs]`, so that a step takes a
+    single matrix product.
     """
 
     def __init__(self, labels: Labels, dim: int, config: AdamConfig):
@@ -117,16 +115,13 @@ class AdamLoop:
 
         self._labels, self._config, self._heads = labels, config, len(config.seeds)
         self._first = ("hidden_weights", "hidden_bias") if config.hidden else ("weights", "bias")
-        ratios = np.array(config.peak_learning_rates) / config.peak_learning_rates[0]
-        # By name, to be broadcast over the variable; an operation that changes nothing is spared.
-        self._ratios, self._decays, self._variables = {}, {}, {}
+        # By name, to be broadcast over the variable; without L2 the operation is left out.
+        self._decays: dict[str, np.ndarray] = {}
+        self._variables: dict[str, list] = {}
         for name, values in initial_parameters(labels.width, dim, config).items():
-            value, ratio = self._stacked(name, values), self._per_head(name, values, ratios)
-            if np.any(ratios != 1):
-                self._ratios[name] = ratio
-                value = value / ratio
+            value = self._stacked(name, values)
             if np.any(config.l2) and name.endswith("weights"):
-                self._decays[name] = 2 * ratio * self._per_head(name, values, np.array(config.l2))
+                self._decays[name] = 2 * self._per_head(name, values, np.array(config.l2))
             starts = (value, np.zeros_like(value), np.zeros_like(value))
             self._variables[name] = [tf.Variable(start, trainable=False) for start in starts]
         soft = labels.kind == "tags"
@@ -144,7 +139,7 @@ class AdamLoop:
 
     def run(self, first_step: int, embeddings: np.ndarray, targets: np.ndarray) -> None:
         """Trains on the batches `[n, batch, ...]` of n steps."""
-        rates = self._config.peak_learning_rates[0] * learning_rates(
+        rates = self._config.peak_learning_rate * learning_rates(
             self._config, first_step, len(embeddings)
         )
         # Both moments start from zero; what that lacks is made up for in the learning rate and
@@ -167,8 +162,6 @@ class AdamLoop:
         result = {}
         for name, (variable, *_) in self._variables.items():
             value = variable.numpy()
-            if name in self._ratios:
-                value = value * self._ratios[name]
             if name in self._first:
                 value = np.moveaxis(value.reshape(*value.shape[:-1], self._heads, -1), -2, 0)
             result[name] = np.ascontiguousarray(value)
@@ -234,7 +227,7 @@ class AdamLoop:
         import tensorflow as tf
 
         weights, bias = (self._variables[name][0] for name in self._first)
-        outputs = self._undivided(self._first[1], tf.matmul(x, weights) + bias)
+        outputs = tf.matmul(x, weights) + bias
         by_head = tf.reshape(outputs, [self._config.batch, self._heads, -1])
         if self._config.hidden:
             by_outputs, gradients = self._second_layer(by_head, targets)
@@ -250,10 +243,7 @@ class AdamLoop:
         import tensorflow as tf
 
         hidden = tf.nn.relu(inputs)
-        weights, bias = (
-            self._undivided(name, self._variables[name][0].read_value())
-            for name in ("weights", "bias")
-        )
+        weights, bias = (self._variables[name][0].read_value() for name in ("weights", "bias"))
         logits = tf.einsum("bhn,hnw->bhw", hidden, weights) + bias
         by_logits = self._loss_gradient(logits, targets)
         by_hidden = tf.einsum("bhw,hnw->bhn", by_logits, weights)
@@ -261,9 +251,6 @@ class AdamLoop:
             "weights": tf.einsum("bhn,bhw->hnw", hidden, by_logits),
             "bias": tf.reduce_sum(by_logits, axis=0),
         }
-
-    def _undivided(self, name: str, values):
-        return values * self._ratios[name] if name in self._ratios else values
 
     def _loss_gradient(self, logits, targets):
         """By logits `[batch, heads, width]`."""

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ IN_MEMORY_BYTES = 128 * 2**20
 _BLOCK_BYTES = 64 * 2**20
 
 
-def matrix(rows: int, dim: int, scratch: str | os.PathLike) -> np.ndarray:
+def matrix(rows: int, dim: int, scratch: str | os.PathLike[str]) -> np.ndarray:
     """An uninitialized float32 `[rows, dim]`; a large one is mapped from an unnamed file.
 
     The file has no name, so that it is gone when the process ends, however it ends.
@@ -26,13 +27,13 @@ def matrix(rows: int, dim: int, scratch: str | os.PathLike) -> np.ndarray:
     if 4 * rows * dim <= IN_MEMORY_BYTES:
         return np.empty((rows, dim), np.float32)
     os.makedirs(scratch, exist_ok=True)
-    with tempfile.TemporaryFile(dir=scratch) as file:
+    with tempfile.TemporaryFile(dir=os.fspath(scratch)) as file:
         # Reserves the space now: a full disk is an error here, not a crash at some later write.
         os.posix_fallocate(file.fileno(), 0, 4 * rows * dim)
         return np.memmap(file, np.float32, "r+", shape=(rows, dim))
 
 
-def blocks(rows: int, dim: int):
+def blocks(rows: int, dim: int) -> Iterator[slice]:
     """Slices of rows that hold about 64 MB of float32 each."""
     step = max(1, _BLOCK_BYTES // (4 * max(1, dim)))
     for start in range(0, rows, step):
@@ -59,7 +60,7 @@ class Examples:
     parts: np.ndarray
     ids: np.ndarray
     labels: Labels
-    scratch: str | os.PathLike = "."
+    scratch: str | os.PathLike[str] = "."
 
     def __len__(self) -> int:
         return len(self.rows_per_clip)

@@ -5,7 +5,7 @@ the batches it would have seen, without a history to restore.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -60,7 +60,7 @@ class StepSampler:
         self.batch = batch
         self.seed = seed
         self._key = np.random.SeedSequence([seed, _VIEWS]).generate_state(2, np.uint64)
-        self._epoch, self._order = -1, None
+        self._epoch, self._order = -1, np.empty(0, np.int64)
 
     @property
     def n_rows(self) -> int:
@@ -181,7 +181,7 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def prefetched(feed: Feed, start: int, stop: int, chunk: int) -> Iterator[Batch]:
+def prefetched(feed: Feed, start: int, stop: int, chunk: int) -> Generator[Batch]:
     """The feed's chunks of steps; the next one is made while the caller works with the last."""
     with ThreadPoolExecutor(1) as background:
         pending = background.submit(feed, start, min(chunk, stop - start))

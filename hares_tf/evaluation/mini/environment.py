@@ -44,15 +44,15 @@ def audioset() -> Tree:
             sounds, hiss, rumble = _audioset_labels(number)
             video = f"mini_{number:06}"
             # As in the published lists: a tag list has quotes, ids may be prefixed by Y on disk.
-            tags = [*map(_TAG_OF.get, sounds), _HISS_TAGS[hiss], _RUMBLE_TAGS[rumble]]
+            tags = [*(_TAG_OF[sound] for sound in sounds), _HISS_TAGS[hiss], _RUMBLE_TAGS[rumble]]
             rows.append(f'{video}, 30.000, 40.000, "{",".join(mids[tag] for tag in tags)}"\n')
             make = partial(_audioset_clip, sounds, hiss, rumble)
             recordings.append(Recording(f"audioset/audio/Y{video}.wav", make))
             number += 1
         tables[f"audioset/{file}"] = "# Segments csv\n# miniature\n# YTID, start_seconds, ...\n"
         tables[f"audioset/{file}"] += "".join(rows)
-    rows = ((number, mid, f'"{name}"') for number, (name, mid) in enumerate(mids.items()))
-    tables["audioset/class_labels_indices.csv"] = table(("index", "mid", "display_name"), rows)
+    classes = ((number, mid, f'"{name}"') for number, (name, mid) in enumerate(mids.items()))
+    tables["audioset/class_labels_indices.csv"] = table(("index", "mid", "display_name"), classes)
     return Tree(tuple(recordings), tables)
 
 
@@ -171,7 +171,8 @@ def esc50() -> Tree:
 
     Those can never be right, for no other fold has them: the last fold's score is low.
     """
-    rows, recordings = [], []
+    rows: list[tuple] = []
+    recordings = []
     categories = [*_ESC, *(f"tone_{place:02}" for place in range(_N_CATEGORIES - len(_ESC)))]
     for target, category in enumerate(categories):
         for fold in range(1, 6) if category in _ESC else (5,):

@@ -57,7 +57,7 @@ _NOISES = (
 def speech_commands() -> Tree:
     """Speech Commands: the archive of words and the separate test set."""
     root, test_set = (f"speech_commands/speech_commands_{name}v0.02" for name in ("", "test_set_"))
-    recordings, lists = [], {"validation": [], "test": []}
+    recordings, lists = [], dict[str, list[str]](validation=[], test=[])
     for word in _WORDS:
         for number, part in parts(14, 3, 8):
             file = f"{word}/{number:08x}_nohash_0.wav"
@@ -112,7 +112,7 @@ def fluent_speech_commands() -> Tree:
     """Vowels encode the action, a hissing sound the object, the breath the location."""
     root = "fluent_speech_commands/fluent_speech_commands_dataset"
     intents = [(a, o, p) for a in _ACTIONS for o in _OBJECTS for p in _LOCATIONS]
-    recordings, rows, number = [], {}, 0
+    recordings, rows, number = [], dict[str, list[tuple]](), 0
     for part, rounds in (("train", 3), ("valid", 1), ("test", 2)):
         rows[part] = []
         for intent in intents * rounds:

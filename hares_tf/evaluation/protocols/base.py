@@ -148,7 +148,13 @@ class Protocol:
         return testing_plan(task.windows)
 
     def run(self, task: Task, train: Examples, test: Examples, work: Work) -> Outcome:
-        """Trains and scores a head. For tasks of folds, `train` and `test` hold all clips."""
+        """Trains and scores a head.
+
+        Args:
+            task: declares the head.
+            train, test: the clips of each; for tasks of folds, both hold all clips.
+            work: what may be used.
+        """
         raise NotImplementedError
 
     def clip_scores(self, logits: np.ndarray, examples: Examples) -> np.ndarray:
@@ -158,33 +164,46 @@ class Protocol:
         return clip_scores(logits, examples.rows_per_clip)
 
 
-def has_folds(examples: Examples) -> bool:
-    """Whether the parts are folds rather than splits."""
-    return not {"train", "test"} & set(examples.parts.tolist())
+def by_fold(run_split: Callable[..., Outcome]) -> Callable[..., Outcome]:
+    """Returns a function with the arguments of `Protocol.run`, after the protocol.
 
-
-def over_folds(
-    train: Examples,
-    test: Examples,
-    run_split: Callable[[Examples, Examples, str], Outcome],
-    metric: Callable,
-) -> Outcome:
-    """Every fold is the test split once; the score is the mean of the folds' scores.
+    For tasks of folds, every fold is the test split once; the score is the mean of the folds'
+    scores.
 
     Args:
-        train, test: all clips under the plans of training and testing.
-        run_split: scores `(training examples, test examples, name of the fold)`.
-        metric: see `Work`.
+        run_split: trains and scores a head on one split; its last argument is the name of the
+            fold, or "".
     """
+
+    def run(protocol: Protocol, task: Task, train: Examples, test: Examples, work: Work) -> Outcome:
+        if {"train", "test"} & set(test.parts.tolist()):
+            return run_split(protocol, task, train, test, work, "")
+
+        def run_fold(train: Examples, test: Examples, fold: str) -> Outcome:
+            return run_split(protocol, task, train, test, work, fold)
+
+        return _over_folds(train, test, run_fold, work)
+
+    return run
+
+
+def _over_folds(
+    train: Examples,
+    test: Examples,
+    run_fold: Callable[[Examples, Examples, str], Outcome],
+    work: Work,
+) -> Outcome:
     folds = sorted(set(test.parts.tolist()))
-    fold_scores, details, pieces, clips, warnings = {}, {}, [], [], []
+    fold_scores: dict[str, float] = {}
+    details: dict[str, dict] = {}
+    pieces, clips, warnings = [], [], []
     for fold in folds:
-        outcome = run_split(
+        outcome = run_fold(
             train.of_parts(*(f for f in folds if f != fold)), test.of_parts(fold), fold
         )
         pieces.append(outcome.scores)
         clips.append(np.flatnonzero(test.parts == fold))
-        fold_scores[fold] = metric(outcome.scores, outcome.test.targets, test.labels)
+        fold_scores[fold] = work.metric(outcome.scores, outcome.test.targets, test.labels)
         for key, value in outcome.details.items():
             details.setdefault(key, {})[fold] = value
         warnings += outcome.details.get("warnings", [])
@@ -217,9 +236,8 @@ def every_fifth(examples: Examples, among: np.ndarray) -> np.ndarray:
         if np.bincount(group[among]).max(initial=0) < 5:
             group = np.zeros(len(examples), np.int64)
     mask = np.zeros(len(examples), bool)
-    order = sorted(
-        np.flatnonzero(among), key=lambda i: hashlib.sha1(examples.ids[i].encode()).digest()
-    )
+    ids = examples.ids.tolist()
+    order = sorted(np.flatnonzero(among), key=lambda i: hashlib.sha1(ids[i].encode()).digest())
     seen = np.zeros(group.max() + 1, np.int64)
     for clip in order:
         seen[group[clip]] += 1

@@ -5,11 +5,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hares_tf.evaluation.embeddings.windows import Plan, testing_plan
+from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.heads.adam import AdamConfig, scale_warning, train_heads
 from hares_tf.evaluation.heads.examples import Examples, matrix
-from hares_tf.evaluation.heads.sampling import EmbeddingFeed, StepSampler
+from hares_tf.evaluation.heads.sampling import EmbeddingFeed, Feed, StepSampler
 from hares_tf.evaluation.heads.scaling import Standardizer
-from hares_tf.evaluation.protocols.base import Options, Outcome, Work
+from hares_tf.evaluation.protocols.base import Options, Outcome, Protocol, Work
 from hares_tf.evaluation.tasks.declaration import Task
 
 # Appendix A, AudioSet: "one hidden layer with 512 hidden units".
@@ -17,35 +19,64 @@ HIDDEN_UNITS = 512
 # Appendix A: the learning rate rises over 5k steps. A shortened training keeps the proportion of
 # the shortest published one (MagnaTagATune, 5k of 20k) at most.
 WARM_UP_STEPS = 5000
+# Distance of the windows of `views="grid"`.
+GRID_SECONDS = 0.25
+
+
+def cached_crops(task: Task, options: Options) -> Plan:
+    """Returns the windows that heads are trained on by Adam under `paper`."""
+    seconds, views = task.windows.seconds, options.views
+    if task.windows.train == "whole":
+        return testing_plan(task.windows)
+    if views == "grid":
+        if task.mixing:
+            raise EvaluationError(
+                f"--views=grid and the mixed examples of {task.id} do not go together; give a "
+                "number of views."
+            )
+        return Plan("grid", seconds, hop_seconds=GRID_SECONDS)
+    if views == "online":
+        return Plan("online", seconds, mixing=task.mixing)
+    return Plan("crops", seconds, int(views), mixing=task.mixing)
 
 
 def descend(
+    protocol: Protocol,
     task: Task,
-    options: Options,
     train: Examples,
     test: Examples,
-    clip_scores: Callable[[np.ndarray, Examples], np.ndarray],
     work: Work,
     fold: str,
+    hidden: int = 0,
 ) -> Outcome:
     """Trains one head per seed, all in one pass, and scores them.
 
     Args:
-        task: its head and schedule.
-        options: number of seeds, scaling, steps.
+        protocol: its options are the number of seeds, scaling and steps.
+        task: gives the schedule.
         train: training clips; without embeddings where `work.embed_crops` gives them.
         test: test clips.
-        clip_scores: logits of windows -> scores of clips.
         work: see `Work`.
         fold: the name of the fold that is tested, or "".
+        hidden: units of the hidden layer; 0 for a linear head.
 
     Returns:
         The score is the mean over seeds, the clips' scores are the first seed's.
     """
-    config = training_config(task, options)
+    options = protocol.options
+    steps = options.steps or task.schedule.steps
+    config = AdamConfig(
+        steps=steps,
+        batch=task.schedule.batch,
+        warm_up=min(WARM_UP_STEPS, steps // 4),
+        hidden=hidden,
+        seeds=tuple(range(options.seeds)),
+        l2=(0.0,) * options.seeds,
+    )
     sampler = StepSampler(train.rows_per_clip, config.batch, seed=0)
-    warnings = []
+    warnings: list[str] = []
     standardize = None
+    feed: Feed
     if work.embed_crops is not None:
         feed = OnlineFeed(work.embed_crops, sampler)
         identity = "online"
@@ -53,13 +84,12 @@ def descend(
         embeddings = train.embeddings
         if options.standardize:
             standardize = Standardizer(embeddings)
-            copy = matrix(*embeddings.shape, train.scratch)
+            copy = matrix(len(embeddings), embeddings.shape[1], train.scratch)
             embeddings = standardize(embeddings, out=copy)
         elif warning := scale_warning(embeddings):
             warnings.append(warning)
-        targets = train.targets
-        feed = EmbeddingFeed(embeddings, targets, sampler)
-        identity = feed.identity
+        feed = stored = EmbeddingFeed(embeddings, train.targets, sampler)
+        identity = stored.identity
     checkpoint = work.checkpoint
     if checkpoint is not None and fold:
         # Names of folds are the user's: a hash of them can be part of a file's name.
@@ -77,11 +107,12 @@ def descend(
         )
     windows = test.embeddings
     if standardize is not None:
-        windows = standardize(windows, out=matrix(*windows.shape, test.scratch))
-    found = [clip_scores(logits, test) for logits in heads.logits(windows)]
-    scores = [work.metric(of_seed, test.targets, test.labels) for of_seed in found]
+        copy = matrix(len(windows), windows.shape[1], test.scratch)
+        windows = standardize(windows, out=copy)
+    by_seed = [protocol.clip_scores(logits, test) for logits in heads.logits(windows)]
+    scores = [work.metric(of_seed, test.targets, test.labels) for of_seed in by_seed]
     return Outcome(
-        scores=found[0],
+        scores=by_seed[0],
         test=test,
         details={
             "steps": config.steps,
@@ -91,20 +122,6 @@ def descend(
             "warnings": warnings,
         },
         score=float(np.mean(scores)),
-    )
-
-
-def training_config(task: Task, options: Options) -> AdamConfig:
-    """The task's schedule, with one head per seed."""
-    steps = options.steps or task.schedule.steps
-    return AdamConfig(
-        steps=steps,
-        batch=task.schedule.batch,
-        warm_up=min(WARM_UP_STEPS, steps // 4),
-        hidden=HIDDEN_UNITS if task.head == "mlp" else 0,
-        seeds=tuple(range(options.seeds)),
-        peak_learning_rates=(2e-4,) * options.seeds,
-        l2=(0.0,) * options.seeds,
     )
 
 

@@ -13,32 +13,16 @@ again on training and validation clips together. Nothing is chosen on test clips
 """
 
 from hares_tf.evaluation.heads.examples import Examples
-from hares_tf.evaluation.heads.logistic import LogisticPath
-from hares_tf.evaluation.protocols import mlp, svm
-from hares_tf.evaluation.protocols.base import Outcome, Protocol, Work, has_folds, over_folds
-from hares_tf.evaluation.protocols.paths import choose_and_refit
+from hares_tf.evaluation.protocols.base import Outcome, Protocol, Work
+from hares_tf.evaluation.protocols.heads import HEADS
 from hares_tf.evaluation.tasks.declaration import Task
-
-LINEAR_C = tuple(10.0**power for power in range(-4, 4))
 
 
 class Fast(Protocol):
-    """See the module."""
+    """The protocol `fast`, see the module."""
 
     name = "fast"
     version = 1
 
     def run(self, task: Task, train: Examples, test: Examples, work: Work) -> Outcome:
-        if task.head == "svm":
-            return svm.nested(train, test, self.clip_scores, work, task.id)
-
-        def split(train: Examples, test: Examples, fold: str = "") -> Outcome:
-            if task.head == "mlp":
-                return mlp.choose_and_refit(task, train, test, self.clip_scores, work)
-            return choose_and_refit(
-                LogisticPath, LINEAR_C, train, test, self.clip_scores, work, "c"
-            )
-
-        if has_folds(test):
-            return over_folds(train, test, split, work.metric)
-        return split(train, test)
+        return HEADS[task.head].fast(self, task, train, test, work)

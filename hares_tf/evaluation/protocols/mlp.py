@@ -1,14 +1,12 @@
 """The hidden-layer head under `fast`: weight decay chosen on held-out clips, short training."""
 
-from collections.abc import Callable
-
 import numpy as np
 
-from hares_tf.evaluation.heads.adam import AdamConfig, train_heads
+from hares_tf.evaluation.heads.adam import AdamConfig, AdamHeads, train_heads
 from hares_tf.evaluation.heads.examples import Examples
 from hares_tf.evaluation.heads.sampling import EmbeddingFeed, StepSampler
 from hares_tf.evaluation.heads.scaling import Standardizer
-from hares_tf.evaluation.protocols.base import Outcome, Work, first_best, held_out
+from hares_tf.evaluation.protocols.base import Outcome, Protocol, Work, first_best, held_out
 from hares_tf.evaluation.protocols.descent import HIDDEN_UNITS, cumulative
 from hares_tf.evaluation.tasks.declaration import Task
 
@@ -22,18 +20,14 @@ LEARNING_RATE = 1e-3
 
 
 def choose_and_refit(
-    task: Task,
-    train: Examples,
-    test: Examples,
-    clip_scores: Callable[[np.ndarray, Examples], np.ndarray],
-    work: Work,
+    protocol: Protocol, task: Task, train: Examples, test: Examples, work: Work, fold: str
 ) -> Outcome:
-    """Trains one head per strength in one pass, chooses, trains the chosen one on all clips."""
+    """Trains one head per L2 strength in one pass, chooses one, and trains it on all clips."""
     chosen_on, where = held_out(train)
     fitted, validation = train.select(~chosen_on), train.select(chosen_on)
     heads, standardize = _train(task, fitted, L2, work)
     scores = [
-        work.metric(clip_scores(logits, validation), validation.targets, train.labels)
+        work.metric(protocol.clip_scores(logits, validation), validation.targets, train.labels)
         for logits in heads.logits(standardize(validation.embeddings))
     ]
     best = first_best(scores)
@@ -41,7 +35,7 @@ def choose_and_refit(
     heads, standardize = _train(task, train.select(np.ones(len(train), bool)), L2[best:][:1], work)
     windows = standardize(test.select(np.ones(len(test), bool)).embeddings)
     return Outcome(
-        scores=clip_scores(heads.logits(windows)[0], test),
+        scores=protocol.clip_scores(heads.logits(windows)[0], test),
         test=test,
         details={
             "l2": L2[best],
@@ -51,8 +45,10 @@ def choose_and_refit(
     )
 
 
-def _train(task: Task, train: Examples, strengths: tuple[float, ...], work: Work):
-    """Heads for some strengths on examples that are standardized in place; and the scaling."""
+def _train(
+    task: Task, train: Examples, strengths: tuple[float, ...], work: Work
+) -> tuple[AdamHeads, Standardizer]:
+    """Returns one head per L2 strength, and the scaling; `train` is standardized in place."""
     standardize = Standardizer(train.embeddings)
     rows = len(train.embeddings)
     steps = int(np.clip(EPOCHS * rows // BATCH, FEWEST_STEPS, MOST_STEPS))
@@ -62,7 +58,7 @@ def _train(task: Task, train: Examples, strengths: tuple[float, ...], work: Work
         warm_up=steps // 10,
         hidden=HIDDEN_UNITS,
         seeds=(0,) * len(strengths),
-        peak_learning_rates=(LEARNING_RATE,) * len(strengths),
+        peak_learning_rate=LEARNING_RATE,
         l2=strengths,
     )
     # Every window counts as a clip of its own: an epoch sees them all.

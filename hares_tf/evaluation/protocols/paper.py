@@ -14,22 +14,15 @@ Not stated by the paper, hence options with defaults: what is averaged over wind
 ESC-50's augmentation (mixing), whether features are scaled for Adam (not).
 """
 
-from hares_tf.evaluation.embeddings.windows import Plan, testing_plan
-from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.evaluation.embeddings.windows import Plan
 from hares_tf.evaluation.heads.examples import Examples
-from hares_tf.evaluation.protocols import svm
-from hares_tf.evaluation.protocols.base import Outcome, Protocol, Work, has_folds, over_folds
-from hares_tf.evaluation.protocols.descent import descend
+from hares_tf.evaluation.protocols.base import Outcome, Protocol, Work
+from hares_tf.evaluation.protocols.heads import HEADS
 from hares_tf.evaluation.tasks.declaration import Task
-
-# Appendix A, ESC-50: "10 epochs worth of augmented samples".
-SVM_EPOCHS = 10
-# Distance of the windows of `views="grid"`.
-GRID_SECONDS = 0.25
 
 
 class Paper(Protocol):
-    """See the module."""
+    """The protocol `paper`, see the module."""
 
     name = "paper"
     version = 1
@@ -43,7 +36,7 @@ class Paper(Protocol):
     def changed_options(self) -> dict:
         options = self.options
         views = options.views
-        changed = {"K": views} if isinstance(views, int) else {"views": views}
+        changed: dict[str, int | str] = {"K" if isinstance(views, int) else "views": views}
         if options.augmentation != "mixing":
             changed["augmentation"] = options.augmentation
         if options.standardize:
@@ -63,38 +56,7 @@ class Paper(Protocol):
         }
 
     def training_plan(self, task: Task) -> Plan:
-        seconds, views = task.windows.seconds, self.options.views
-        if task.head == "svm":
-            if self.options.augmentation == "none":
-                return testing_plan(task.windows)
-            return Plan("crops", seconds, SVM_EPOCHS, mixing=True)
-        if task.windows.train == "whole":
-            return testing_plan(task.windows)
-        if views == "grid":
-            if task.mixing:
-                raise EvaluationError(
-                    f"--views=grid and the mixed examples of {task.id} do not go together; give a "
-                    "number of views."
-                )
-            return Plan("grid", seconds, hop_seconds=GRID_SECONDS)
-        if views == "online":
-            return Plan("online", seconds, mixing=task.mixing)
-        return Plan("crops", seconds, views, mixing=task.mixing)
+        return HEADS[task.head].paper_plan(task, self.options)
 
     def run(self, task: Task, train: Examples, test: Examples, work: Work) -> Outcome:
-        if task.head == "svm":
-            outcome = svm.published(train, test, self.clip_scores, work, task.id)
-            honest = svm.nested(test, test, self.clip_scores, work, task.id)
-            outcome.details["nested"] = {
-                "score": honest.score,
-                "c": honest.details["c"],
-                "trained_on": "clips without augmentation",
-            }
-            return outcome
-
-        def split(train: Examples, test: Examples, fold: str = "") -> Outcome:
-            return descend(task, self.options, train, test, self.clip_scores, work, fold)
-
-        if has_folds(test):
-            return over_folds(train, test, split, work.metric)
-        return split(train, test)
+        return HEADS[task.head].paper(self, task, train, test, work)

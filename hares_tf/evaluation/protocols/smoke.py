@@ -6,26 +6,20 @@ head a task declares.
 
 from hares_tf.evaluation.heads.examples import Examples
 from hares_tf.evaluation.heads.ridge import RidgePath
-from hares_tf.evaluation.protocols.base import Outcome, Protocol, Work, has_folds, over_folds
+from hares_tf.evaluation.protocols.base import Outcome, Protocol, Work, by_fold
 from hares_tf.evaluation.protocols.paths import choose_and_refit
 from hares_tf.evaluation.tasks.declaration import Task
 
 # Relative to the mean eigenvalue of the Gram matrix, the most regularized first.
 PENALTIES = tuple(10.0**power for power in range(2, -5, -1))
+_run = by_fold(choose_and_refit(RidgePath, PENALTIES, "penalty"))
 
 
 class Smoke(Protocol):
-    """See the module."""
+    """The protocol `smoke`, see the module."""
 
     name = "smoke"
     version = 1
 
     def run(self, task: Task, train: Examples, test: Examples, work: Work) -> Outcome:
-        def split(train: Examples, test: Examples, fold: str = "") -> Outcome:
-            return choose_and_refit(
-                RidgePath, PENALTIES, train, test, self.clip_scores, work, "penalty"
-            )
-
-        if has_folds(test):
-            return over_folds(train, test, split, work.metric)
-        return split(train, test)
+        return _run(self, task, train, test, work)

@@ -1,7 +1,7 @@
 """The tables of "Towards Learning Universal Audio Representations" as data.
 
 Each `tableN.toml` beside this file holds one table as the paper prints it, `tasks.toml` holds
-Table 1 and `models.toml` what Table 2 says of each model. Scores are in percent: mean average
+Table 1, and `models.toml` the properties of models in Table 2. Scores are in percent: mean average
 precision for `audioset` and `magnatagatune`, accuracy for the other tasks (Section 2.1).
 
 * Tables 2, 3, 4 and 6 to 9 have scores: `rows`. Tables 2 and 3 print averages only; their details
@@ -35,10 +35,10 @@ class PublishedTask:
     """One row of Table 1.
 
     Attributes:
-        id: what this project calls the task.
+        id: of the task in this project.
         name: as printed.
         domain: "environment", "speech" or "music".
-        kind: what is recognised, as printed.
+        kind: the kind of recognition, as printed.
         samples: number of clips, as printed ("1.9m"); it counts training and test clips.
         classes: number of classes.
         metric: "mAP" or "accuracy" (Section 2.1).
@@ -73,7 +73,7 @@ class PublishedRow:
         averages: printed means by name (`AVERAGES`), percent; None where none is printed.
         train_step_ms: time of a full training step on the TPU (Table 3), else None.
         source: "ours" (trained by the authors) or the work that Table 4 quotes.
-        note: what a printed footnote mark says, else "".
+        note: text of a printed footnote, else "".
     """
 
     table: int
@@ -117,7 +117,7 @@ class PublishedStage:
 
 @functools.cache
 def _read(name: str) -> dict:
-    """A data file; callers must not change it."""
+    """Returns the content of a data file; callers must not change it."""
     return tomllib.loads((resources.files(__name__) / f"{name}.toml").read_text(encoding="utf-8"))
 
 
@@ -134,7 +134,7 @@ DOMAIN_TASKS: dict[str, tuple[str, ...]] = {
 
 
 def averages(scores: Mapping[str, float | None]) -> dict[str, float | None]:
-    """The means that the tables print, from scores of tasks.
+    """Returns the means that the tables print, from scores of tasks.
 
     A domain's average is the mean over its tasks; HARES is the unweighted mean over all twelve, not
     the mean of the three domains (the domains have 4, 5 and 3 tasks).
@@ -146,18 +146,18 @@ def averages(scores: Mapping[str, float | None]) -> dict[str, float | None]:
         The means by name (`AVERAGES`), unrounded; None where a task is absent or None.
     """
     groups = {**DOMAIN_TASKS, "hares": tuple(TASKS)}
-    means = {}
+    means: dict[str, float | None] = {}
     for name in AVERAGES:
-        values = [scores.get(task_id) for task_id in groups[name]]
-        means[name] = None if None in values else statistics.fmean(values)
+        values = [score for t in groups[name] if (score := scores.get(t)) is not None]
+        means[name] = statistics.fmean(values) if len(values) == len(groups[name]) else None
     return means
 
 
 def rows(table: int | None = None) -> list[PublishedRow]:
-    """The rows of one table, or of all tables with scores, as they are printed.
+    """Returns the rows of one table, or of all tables with scores, as they are printed.
 
-    A model that is printed in several tables has a row for each. Table 2 prints two objectives in
-    one line; they are two rows, classification first.
+    A model in several tables has a row for each. Table 2 prints two objectives in one line; they
+    are two rows, classification first.
 
     Args:
         table: one of `TABLES`; default: all of them.
@@ -180,7 +180,7 @@ def rows(table: int | None = None) -> list[PublishedRow]:
 
 
 def _row(table: int, entry: dict) -> PublishedRow:
-    """A row from the fields a table gives; `numbers` holds scores and averages by name."""
+    """Returns a row from the fields of a table; `numbers` holds scores and averages by name."""
     numbers = entry.pop("numbers")
     described = _read("models")[entry["model"]]
     return PublishedRow(
@@ -228,8 +228,11 @@ def _from_columns(content: dict) -> list[dict]:
 
 
 def stages() -> list[PublishedStage]:
-    """Table 5: the stages of Slowfast NFNet-F0, in order; `table5.toml` says where it is at odds
-    with the rest of the paper and with the released network."""
+    """Returns Table 5: the stages of Slowfast NFNet-F0, in order.
+
+    Comments in `table5.toml` list its contradictions to the rest of the paper and to the released
+    network.
+    """
     return [
         PublishedStage(
             name=stage["name"],

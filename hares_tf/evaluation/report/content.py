@@ -1,41 +1,33 @@
-"""What a report says, apart from its format."""
+"""Content of a report, independent of its format."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from hares_tf.evaluation.report import comparison
-from hares_tf.evaluation.report.comparison import Table
-from hares_tf.evaluation.report.reading import Result, text
+from hares_tf.evaluation.report.comparison import Row, Table
+from hares_tf.evaluation.report.names import model_names
+from hares_tf.evaluation.report.reading import Result, as_dict, as_list, text
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How one class (or tag) fares.
-
-    Attributes:
-        name: of the class.
-        clips: tested clips that carry it.
-        score: percent: recall of a class, average precision of a tag.
-        mistaken: for what it is taken most often, "" if never or for tags.
-        times: how often.
-    """
+    """The score of one class or tag on the tested clips that have it."""
 
     name: str
     clips: int
-    score: float
-    mistaken: str = ""
-    times: int = 0
+    score: float  # percent: recall of a class, average precision of a tag
+    mistaken: str = ""  # the class it is most often mistaken for
+    times: int = 0  # number of those mistakes
 
 
 @dataclass(frozen=True)
 class Detail:
-    """What the predictions of one model on one task show.
+    """Confusions and worst classes of one model on one label group of a task.
 
     Attributes:
         group: name of the label group; "" where a task has only one.
         names: of the classes; empty for tags.
-        matrix: `[classes][classes]` clips by true class and answer, None for tags and where there
-            are too many classes to show.
+        matrix: confusion matrix `[classes][classes]`, true classes down; None for tags and for too
+            many classes to show.
         classes: the worst classes first.
         n_classes: classes with tested clips.
         pairs: (true class, answer, clips), the most frequent mistakes first.
@@ -53,14 +45,8 @@ class Detail:
 class Paired:
     """Difference of two models on the same clips: score of the first minus that of the second.
 
-    Attributes:
-        identity: of the protocol.
-        task: name of the task.
-        first: name of a model.
-        second: name of another.
-        difference: in points of percent.
-        low: of its 95% interval.
-        high: of it.
+    Difference and its 95% interval (low, high) are in points of percent; `identity` is that of the
+    protocol.
     """
 
     identity: str
@@ -73,7 +59,7 @@ class Paired:
 
     @property
     def verdict(self) -> str:
-        """In words."""
+        """The result in words."""
         if self.low > 0:
             return f"{self.first} is better"
         return f"{self.second} is better" if self.high < 0 else "no clear difference"
@@ -89,7 +75,7 @@ class Content:
         paper_tables: numbers of the paper's tables beside them.
         details: by (model key, suite, task, identity).
         paired: differences of models, in the order of the tables.
-        problems: sentences on what was passed over or could not be shown.
+        problems: sentences about what was skipped or cannot be shown.
     """
 
     tables: list[Table]
@@ -101,33 +87,39 @@ class Content:
 
     @property
     def identities(self) -> list[str]:
-        """Of the protocols, sorted."""
+        """Identities of the protocols, in the order of the tables."""
         return list(dict.fromkeys(table.identity for table in self.tables))
 
+    def tables_of(self, identity: str) -> list[Table]:
+        """Returns the tables of one protocol identity."""
+        return [table for table in self.tables if table.identity == identity]
+
+    def paired_of(self, identity: str) -> list[Paired]:
+        """Returns the differences under one protocol identity."""
+        return [pair for pair in self.paired if pair.identity == identity]
+
+    def details_of(self, table: Table) -> Iterator[tuple[Row, str, list[Detail]]]:
+        """Yields task, name of the model and its details, where there are any."""
+        for row in table.task_rows:
+            for model, name in zip(table.models, table.names, strict=True):
+                if found := self.details.get((model, table.suite, row.id, table.identity)):
+                    yield row, name, found
+
     def names(self) -> dict[str, str]:
-        """Distinct names of the models by key."""
-        return comparison.model_names(self.results)
+        """Returns distinct names of the models by key."""
+        return model_names(self.results)
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the scores of one model come from.
-
-    Attributes:
-        name: of the model.
-        facts: (what, value), of the model.
-        results: one list of cells per result, under `COLUMNS`.
-        failures: (task, clip, why), at most `MOST_FAILURES`.
-        n_failures: all of them.
-        notes: (task, sentence): warnings of protocols and notes on the data.
-    """
+    """The origin of the scores of one model."""
 
     name: str
-    facts: list[tuple[str, str]]
-    results: list[list[str]]
-    failures: list[tuple[str, str, str]]
-    n_failures: int
-    notes: list[tuple[str, str]]
+    facts: list[tuple[str, str]]  # (name, value) of each property of the model and its machine
+    results: list[list[str]]  # cells under `COLUMNS`
+    failures: list[tuple[str, str, str]]  # (task, clip, reason), at most `MOST_FAILURES`
+    n_failures: int  # number of all failures
+    notes: list[tuple[str, str]]  # (task, sentence): warnings of protocols, notes on the data
 
 
 MOST_FAILURES = 20
@@ -138,14 +130,14 @@ COLUMNS = (
 
 
 def provenance(content: Content) -> list[Provenance]:
-    """The provenance of every model, in order of appearance."""
+    """Returns the provenance of every model, in order of appearance."""
     made = []
     for key, name in content.names().items():
         results = [result for result in content.results if result.model == key]
         failures = [
             (result.task, clip, text(why))
             for result in results
-            for clip, why in _items(result.clips.get("failures"))
+            for clip, why in as_dict(result.clips.get("failures")).items()
         ]
         made.append(
             Provenance(
@@ -161,26 +153,32 @@ def provenance(content: Content) -> list[Provenance]:
 
 
 def notes(result: Result) -> list[str]:
-    """What a reader should know of a result: warnings, notes on the data, leaks."""
+    """Returns what a reader should know of a result: warnings, notes on the data, leaks."""
     protocol = result.section("protocol")
-    found = [*_texts(protocol.get("warnings")), *_texts(result.clips.get("notes"))]
+    stated = [*as_list(protocol.get("warnings")), *as_list(result.clips.get("notes"))]
+    found = [text(note) for note in stated]
     if protocol.get("converged") is False:
         found.append("the head did not converge; do not trust this score")
     if repeated := result.number("clips", "n_repeated_across_parts"):
-        found.append(f"{repeated:.0f} recording(s) stand, byte for byte, in two parts")
+        found.append(f"{repeated:.0f} recording(s) are, byte for byte, in two parts")
     return list(dict.fromkeys(found))
 
 
-def choices(result: Result) -> str:
-    """What the protocol chose, in one line."""
+def choice_rows(content: Content) -> list[tuple[str, str, str, str]]:
+    """Returns model, task, protocol identity and the protocol's choices of every result."""
+    names = content.names()
+    return [(names[r.model], r.task, r.identity, _choices(r)) for r in content.results]
+
+
+def _choices(result: Result) -> str:
     protocol = result.section("protocol")
-    kept = {k: v for k, v in protocol.items() if k not in ("name", "version", "identity")}
-    kept.pop("warnings", None)
+    other = ("name", "version", "identity", "warnings")
+    kept = {k: v for k, v in protocol.items() if k not in other}
     return text("; ".join(f"{k}: {_short(v)}" for k, v in kept.items() if v not in (None, {}, [])))
 
 
 def _facts(results: Sequence[Result]) -> list[tuple[str, str]]:
-    """Of the model and machine; where results differ, every value once."""
+    """Returns facts on the model and machine; where results differ, every value once."""
 
     def every(section: str, name: str) -> str:
         values = dict.fromkeys(_short(result.section(section).get(name)) for result in results)
@@ -189,7 +187,7 @@ def _facts(results: Sequence[Result]) -> list[tuple[str, str]]:
     def packages(result: Result) -> str:
         environment = result.section("environment")
         versions = {"hares_tf": environment.get("hares_tf"), "python": environment.get("python")}
-        versions |= dict(_items(environment.get("packages")))
+        versions |= as_dict(environment.get("packages"))
         return ", ".join(f"{name} {version}" for name, version in versions.items() if version)
 
     facts = [
@@ -212,13 +210,9 @@ def _facts(results: Sequence[Result]) -> list[tuple[str, str]]:
 
 
 def _line(result: Result) -> list[str]:
-    def count(section: str, name: str) -> str:
+    def count(section: str, name: str, digits: int = 0) -> str:
         value = result.number(section, name)
-        return "" if value is None else f"{value:,.0f}"
-
-    def seconds(name: str) -> str:
-        value = result.number("seconds", name)
-        return "" if value is None else f"{value:,.1f}"
+        return "" if value is None else f"{value:,.{digits}f}"
 
     labels = [count("clips", name) for name in ("n_labels_scored", "n_labels")]
     return [
@@ -231,8 +225,8 @@ def _line(result: Result) -> list[str]:
         count("clips", "n_excluded") or count("clips", "n_excluded_rows"),
         count("clips", "n_repeated_across_parts"),
         " of ".join(filter(None, labels)),
-        seconds("embedding"),
-        seconds("head"),
+        count("seconds", "embedding", digits=1),
+        count("seconds", "head", digits=1),
         count("seconds", "clips_embedded"),
         result.finished[:19].replace("T", " "),
         text(result.clips.get("manifest_hash"))[:12],
@@ -240,21 +234,13 @@ def _line(result: Result) -> list[str]:
     ]
 
 
-def _items(value) -> list[tuple]:
-    return list(value.items()) if isinstance(value, dict) else []
-
-
-def _texts(value) -> list[str]:
-    return [text(entry) for entry in value] if isinstance(value, list) else []
-
-
 def _grouped(digits: str) -> str:
-    """A whole number with marks between its thousands; other texts as they are."""
+    """Inserts thousands separators into a whole number; returns other texts unchanged."""
     return f"{int(digits):,}" if digits.isdecimal() and digits.isascii() else digits
 
 
-def _short(value) -> str:
-    """JSON data in words."""
+def _short(value: object) -> str:
+    """Returns JSON data as text."""
     if value is None or value == "":
         return ""
     if isinstance(value, dict):

@@ -1,18 +1,19 @@
-"""What predictions show: confusions, the worst classes, differences of models on equal clips."""
+"""Details from predictions: confusions, worst classes, differences of models on equal clips."""
 
 import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.report.comparison import Row, Table
 from hares_tf.evaluation.report.content import ClassScore, Content, Detail, Paired
 from hares_tf.evaluation.report.predictions import Predictions, load
+from hares_tf.evaluation.report.reading import Result
 
 MOST_CLASSES = 50  # a larger matrix cannot be read
 WORST = 20
-# Up to so many models every two are compared; of more, the best one with every other.
+# Up to this number of models all pairs are compared; otherwise the best one with every other.
 ALL_PAIRS = 4
 
 
@@ -20,32 +21,44 @@ def add(content: Content, resamples: int, seed: int, say: Callable[[str], None])
     """Fills `content.details` and `content.paired` from the stored predictions.
 
     Args:
-        content: what is known from the results; what cannot be read is added to its problems.
+        content: the content so far; files that cannot be read are added to its problems.
         resamples: of the paired bootstrap; 0 leaves it out.
         seed: of the paired bootstrap.
-        say: is told what takes time.
+        say: called with a sentence about each step that takes time.
     """
     for table in content.tables:
         for row in table.task_rows:
-            # One task at a time: the answers of all models on all tasks may not fit the memory.
-            answers = {}
-            for model, cell in zip(table.models, row.cells, strict=True):
+            # One task at a time, because all predictions together may not fit the memory.
+            answers: list[_Answers] = []
+            for model, name, cell in zip(table.models, table.names, row.cells, strict=True):
                 if cell.result is None:
                     continue
                 try:
-                    answers[model] = load(cell.result)
+                    found = load(cell.result)
                 except EvaluationError as error:
                     content.problems.append(str(error))
-            answers = {model: found for model, found in answers.items() if found is not None}
-            for model, found in answers.items():
-                content.details[model, table.suite, row.id, table.identity] = describe(found)
+                    continue
+                if found is not None:
+                    answers.append(_Answers(name, cell.result, found))
+                    content.details[model, table.suite, row.id, table.identity] = describe(found)
             if resamples and len(answers) > 1:
                 say(f"{row.name}: comparing {len(answers)} models")
-                content.paired += _paired(table, row, answers, resamples, seed)
+                content.paired += [
+                    Paired(table.identity, row.name, a.name, b.name, *numbers)
+                    for a, b in _couples(answers)
+                    if (numbers := _difference(a, b, resamples, seed)) is not None
+                ]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    name: str
+    result: Result
+    predictions: Predictions
 
 
 def describe(found: Predictions) -> list[Detail]:
-    """Confusions and worst classes of each group of labels."""
+    """Returns confusions and worst classes of each group of labels."""
     if found.kind == "tags":
         return [_tags(found)]
     details, start = [], 0
@@ -58,7 +71,7 @@ def describe(found: Predictions) -> list[Detail]:
 
 
 def confusion(targets: np.ndarray, answers: np.ndarray, classes: int) -> np.ndarray:
-    """Clips by true class and answer, `[classes, classes]`."""
+    """Returns the confusion matrix `[classes, classes]`, true classes down."""
     flat = np.bincount(targets.astype(np.int64) * classes + answers, minlength=classes * classes)
     return flat.reshape(classes, classes)
 
@@ -67,7 +80,7 @@ def _classes(group: str, names: Sequence[str], matrix: np.ndarray) -> Detail:
     clips, right = matrix.sum(axis=1), np.diag(matrix)
     wrong = matrix - np.diag(right)
     scored = []
-    for i in np.flatnonzero(clips):
+    for i in np.flatnonzero(clips).tolist():
         j = int(np.argmax(wrong[i]))
         mistaken, times = (names[j], int(wrong[i, j])) if wrong[i, j] else ("", 0)
         scored.append(
@@ -91,8 +104,8 @@ def _tags(found: Predictions) -> Detail:
 
     ((_, names),) = found.groups
     positive = found.targets > 0.5
-    # Classes that were never trained carry -inf, which scikit-learn refuses.
-    scores = np.nan_to_num(found.scores, neginf=np.finfo(np.float32).min)
+    # Classes that were never trained have -inf, which scikit-learn refuses.
+    scores = np.nan_to_num(found.scores, neginf=float(np.finfo(np.float32).min))
     counts = positive.sum(axis=0)
     scored = [
         ClassScore(
@@ -100,48 +113,51 @@ def _tags(found: Predictions) -> Detail:
             int(counts[i]),
             100 * float(average_precision_score(positive[:, i], scores[:, i])),
         )
-        for i in np.flatnonzero(counts)
+        for i in np.flatnonzero(counts).tolist()
     ]
     scored.sort(key=lambda one: (one.score, -one.clips))
     return Detail("", (), None, tuple(scored[:WORST]), len(scored))
 
 
-def _paired(table: Table, row: Row, answers: dict, resamples: int, seed: int) -> list[Paired]:
-    """Differences of models whose answers are on the same clips with the same labels."""
+def _couples(answers: list[_Answers]) -> list[tuple[_Answers, _Answers]]:
+    """Returns the pairs of models to compare, the one with the higher score first."""
+    order = sorted(answers, key=lambda one: -one.result.score)
+    if len(order) <= ALL_PAIRS:
+        return list(itertools.combinations(order, 2))
+    return [(order[0], other) for other in order[1:]]
+
+
+def _difference(
+    first: _Answers, second: _Answers, resamples: int, seed: int
+) -> tuple[float, float, float] | None:
+    """Returns the difference of two scores and its interval.
+
+    None unless both have the same clips with the same labels.
+    """
     from hares_tf.evaluation.results.uncertainty import paired
     from hares_tf.evaluation.tasks.labels import Labels
 
-    cells = dict(zip(table.models, row.cells, strict=True))
-    names = dict(zip(table.models, table.names, strict=True))
-    order = sorted(answers, key=lambda model: -cells[model].value)
-    couples = list(itertools.combinations(order, 2))
-    if len(order) > ALL_PAIRS:
-        couples = [(order[0], other) for other in order[1:]]
-    made = []
-    for first, second in couples:
-        a, b = answers[first], answers[second]
-        results = cells[first].result, cells[second].result
-        manifests = [result.clips.get("manifest_hash") for result in results]
-        if results[0].comparable != results[1].comparable or not manifests[0]:
-            continue
-        if (a.kind, a.groups) != (b.kind, b.groups) or set(a.ids) != set(b.ids):
-            continue
-        one, other = np.argsort(a.ids, kind="stable"), np.argsort(b.ids, kind="stable")
-        if len(a.ids) != len(b.ids) or not np.array_equal(a.targets[one], b.targets[other]):
-            continue
-        # Names were cleaned for people and need not be distinct any more; only their number counts.
-        groups = tuple(
-            (str(i), tuple(map(str, range(len(g))))) for i, (_, g) in enumerate(a.groups)
-        )
-        found = paired(
-            a.scores[one],
-            b.scores[other],
-            a.targets[one],
-            Labels(a.kind, groups),
-            results[0].metric,
-            resamples,
-            seed,
-        )
-        numbers = (float(found[key]) for key in ("difference", "low", "high"))
-        made.append(Paired(table.identity, row.name, names[first], names[second], *numbers))
-    return made
+    a, b = first.predictions, second.predictions
+    if first.result.comparable != second.result.comparable or (
+        not first.result.clips.get("manifest_hash")
+    ):
+        return None
+    order_a, order_b = np.argsort(a.ids, kind="stable"), np.argsort(b.ids, kind="stable")
+    if (
+        (a.kind, a.groups) != (b.kind, b.groups)
+        or not np.array_equal(a.ids[order_a], b.ids[order_b])
+        or not np.array_equal(a.targets[order_a], b.targets[order_b])
+    ):
+        return None
+    # Cleaned names may not be distinct; only their number matters.
+    groups = tuple((str(i), tuple(map(str, range(len(g))))) for i, (_, g) in enumerate(a.groups))
+    found = paired(
+        a.scores[order_a],
+        b.scores[order_b],
+        a.targets[order_a],
+        Labels(a.kind, groups),
+        first.result.metric,
+        resamples,
+        seed,
+    )
+    return float(found["difference"]), float(found["low"]), float(found["high"])

@@ -1,4 +1,4 @@
-"""Which figures a table gets, and what is drawn in them."""
+"""Figures of a table: bars, radar, and scores against parameters and time."""
 
 import statistics
 from collections.abc import Sequence
@@ -7,7 +7,8 @@ from markupsafe import Markup
 
 from hares_tf.evaluation.published import DOMAIN_TASKS
 from hares_tf.evaluation.report import plots, svg
-from hares_tf.evaluation.report.comparison import Row, Table, paper_names
+from hares_tf.evaluation.report.comparison import Row, Table
+from hares_tf.evaluation.report.names import paper_names
 from hares_tf.evaluation.report.reading import Result
 
 PARAMETERS = "parameters"
@@ -15,7 +16,7 @@ TIME = "ms of embedding per second of audio"
 
 
 def bars(table: Table) -> list[Markup]:
-    """One figure per task."""
+    """Returns a bar chart per task."""
     made = []
     for row in table.task_rows:
         entries = []
@@ -32,24 +33,25 @@ def bars(table: Table) -> list[Markup]:
 
 
 def radar(table: Table) -> tuple[Markup, list[tuple[str, int]], int] | None:
-    """The three domains of the models whose averages may be shown.
+    """Returns a radar chart of the three domains, for models with an average in each.
 
-    For the mini suite, the means of its tasks: the caption has to say so.
+    The averages of the mini suite are means of its tasks; the caption has to say so.
 
     Returns:
-        The figure, its legend (name, series) and how many models were left out because no more
-        than eight lines can be told apart; None where there is nothing to draw.
+        The figure, its legend (name, series) and the number of models left out, because no more
+        than eight lines can be distinguished; None where there is nothing to draw.
     """
-    entries = []
+    entries: list[tuple[str, int, list[float]]] = []
     for column, name in enumerate(table.names):
-        values = [_domain_value(table, domain, column) for domain in DOMAIN_TASKS]
-        if None not in values:
+        means = [_domain_value(table, domain, column) for domain in DOMAIN_TASKS]
+        values = [mean for mean in means if mean is not None]
+        if len(values) == len(means):
             entries.append((name, table.series[column], values))
     if not entries or table.suite not in ("hares", "mini"):
         return None
     kept = sorted(entries, key=lambda entry: -sum(entry[2]))[: svg.SERIES]
     kept = sorted(kept, key=lambda entry: entry[1])
-    # Of more than eight models some share a color: those shown are numbered anew.
+    # Some of more than eight models share a color; then those shown get new numbers.
     if len({series % svg.SERIES for _, series, _ in kept}) < len(kept):
         kept = [(name, number, values) for number, (name, _, values) in enumerate(kept)]
     kept = [(name, series % svg.SERIES, values) for name, series, values in kept]
@@ -58,16 +60,15 @@ def radar(table: Table) -> tuple[Markup, list[tuple[str, int]], int] | None:
 
 
 def _domain_value(table: Table, domain: str, column: int) -> float | None:
-    if table.suite == "hares":
-        return table.average(domain).cells[column].value
+    if average := table.average(domain):
+        return average.cells[column].value
     cells = [row.cells[column] for row in table.task_rows if row.domain == domain]
-    if not cells or any(cell.value is None or not cell.complete for cell in cells):
-        return None
-    return statistics.fmean(cell.value for cell in cells)
+    values = [cell.value for cell in cells if cell.value is not None and cell.complete]
+    return statistics.fmean(values) if values and len(values) == len(cells) else None
 
 
 def against(table: Table) -> tuple[list[Markup], list[Markup]]:
-    """Scores against parameters and time: of averages, and of single tasks."""
+    """Returns scores against parameters and time: those of averages, and of single tasks."""
     averages = [row for row in table.rows if row.kind == "total" and _known(row)]
     averages = averages or [row for row in table.rows if row.kind == "average" and _known(row)]
     return (
@@ -87,7 +88,7 @@ def _pair(table: Table, row: Row) -> list[Markup]:
         "total": [task for ids in DOMAIN_TASKS.values() for task in ids],
     }[row.kind]
     rows = [other for other in table.rows if other.kind == "task" and other.id in tasks]
-    ours: dict[str, list] = {PARAMETERS: [], TIME: []}
+    ours: dict[str, list[tuple[str, int, float, float]]] = {PARAMETERS: [], TIME: []}
     for column, (name, cell) in enumerate(zip(table.names, row.cells, strict=True)):
         if cell.value is None or not cell.complete:
             continue
@@ -97,17 +98,17 @@ def _pair(table: Table, row: Row) -> list[Markup]:
             if value:
                 ours[quantity].append((name, table.series[column] % svg.SERIES, value, cell.value))
     paper = [
-        (name, _printed_parameters(published.parameters), value)
-        for name, published, value in zip(
+        # Table 2 prints "63m".
+        (name, 1e6 * float(model.parameters.removesuffix("m")), value)
+        for name, model, value in zip(
             paper_names(table.paper), table.paper, row.published, strict=True
         )
-        if value is not None and published.parameters
+        if value is not None and model.parameters
     ]
-    beside = {PARAMETERS: paper, TIME: []}
     return [
-        plots.scatter(row.name, quantity, points, beside[quantity])
-        for quantity, points in ours.items()
-        if points and len(points) + len(beside[quantity]) > 1
+        plots.scatter(row.name, quantity, points, published)
+        for (quantity, points), published in zip(ours.items(), (paper, []), strict=True)
+        if points and len(points) + len(published) > 1
     ]
 
 
@@ -117,13 +118,8 @@ def _parameters(results: Sequence[Result | None]) -> float | None:
 
 
 def _time(results: Sequence[Result | None]) -> float | None:
-    """Over all tasks whose embeddings were computed and not found in the store."""
+    """Returns the mean over all tasks whose embeddings were computed, not found in the store."""
     timed = [r for r in results if r is not None and r.milliseconds_per_second]
-    audio = sum(result.number("seconds", "audio_seconds") for result in timed)
-    seconds = sum(result.number("seconds", "embedding") for result in timed)
+    audio = sum(result.number("seconds", "audio_seconds") or 0 for result in timed)
+    seconds = sum(result.number("seconds", "embedding") or 0 for result in timed)
     return 1000 * seconds / audio if timed and seconds > 0 else None
-
-
-def _printed_parameters(printed: str) -> float:
-    """The number that Table 2 prints as "63m"."""
-    return float(printed.removesuffix("m")) * 1e6

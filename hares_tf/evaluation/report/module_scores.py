@@ -5,7 +5,7 @@ import os
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.report import comparison, reading
 from hares_tf.hub.loader import LocatedModule
-from hares_tf.hub.model_card import bullets, grid, plain
+from hares_tf.utils.markdown import bullets, grid, plain
 
 
 def module_scores(module: LocatedModule, folder: str | os.PathLike) -> str:
@@ -19,7 +19,7 @@ def module_scores(module: LocatedModule, folder: str | os.PathLike) -> str:
         EvaluationError: there are no results, or none of them is of this module.
     """
     results, _ = reading.read([folder])
-    content = module.content_hash()
+    content = str(module.content_hash())
     own = [result for result in results if result.section("model").get("fingerprint") == content]
     if not own:
         others = ", ".join(sorted({result.name for result in results}))
@@ -43,7 +43,7 @@ def module_scores(module: LocatedModule, folder: str | os.PathLike) -> str:
 
 
 def _cell(cell: comparison.Cell, footnotes: comparison.Footnotes) -> str:
-    marks = "".join(f" [{mark}]" for mark in footnotes.marks(cell.reasons))
+    marks = footnotes.text(cell.reasons)
     if cell.value is None:
         return f"–{marks}"
     interval = f" ({cell.interval[0]:.1f}–{cell.interval[1]:.1f})" if cell.interval else ""

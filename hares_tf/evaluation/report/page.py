@@ -1,4 +1,4 @@
-"""The report as one self-contained page: no script, no request, every text escaped."""
+"""Report as one self-contained HTML page without scripts and requests; all text is escaped."""
 
 import re
 from importlib import resources
@@ -12,16 +12,16 @@ from hares_tf.evaluation.report.comparison import (
     Cell,
     Footnotes,
     Table,
-    paper_names,
 )
-from hares_tf.evaluation.report.content import COLUMNS, Content, choices, provenance
+from hares_tf.evaluation.report.content import COLUMNS, Content, choice_rows, provenance
+from hares_tf.evaluation.report.names import paper_names
 from hares_tf.evaluation.report.svg import shorten
 
 _LONGEST_HEADER = 48
 
 
 def page(content: Content) -> str:
-    """The HTML text of a report."""
+    """Returns a report as HTML."""
     import jinja2
 
     templates = jinja2.Environment(
@@ -32,31 +32,25 @@ def page(content: Content) -> str:
         lstrip_blocks=True,
     )
     templates.filters["breaks"] = _breaks
-    records = provenance(content)
     return templates.get_template("page.html.j2").render(
         summary=_summary(content),
         problems=content.problems,
         identities=[
-            (identity, [_table_view(content, t) for t in content.tables if t.identity == identity])
+            (identity, [_table_view(content, table) for table in content.tables_of(identity)])
             for identity in content.identities
         ],
-        paired={
-            identity: [pair for pair in content.paired if pair.identity == identity]
-            for identity in content.identities
-        },
+        paired={identity: content.paired_of(identity) for identity in content.identities},
         paper_tables=content.paper_tables,
         has_paper=any(table.paper for table in content.tables),
-        provenance=records,
+        provenance=provenance(content),
         columns=COLUMNS,
-        choices=[
-            (content.names()[r.model], r.task, r.identity, choices(r)) for r in content.results
-        ],
+        choices=choice_rows(content),
         machines=len({r.section("environment").get("cpu") for r in content.results}),
     )
 
 
 def _breaks(words: str) -> Markup:
-    """Escaped text that may be broken after the marks that names of models are made of."""
+    """Returns escaped text that a browser may break after `_`, `-` and `/`."""
     pieces = re.split(r"(?<=[_\-/])", shorten(words, _LONGEST_HEADER))
     return Markup("<wbr>").join(escape(piece) for piece in pieces)
 
@@ -83,7 +77,7 @@ def _count(number: int, one: str, many: str = "") -> str:
 
 
 def _table_view(content: Content, table: Table) -> dict:
-    """What the template shows of a table: cells with numbered footnotes, figures, details."""
+    """Returns the template's view of a table: cells with numbered footnotes, figures, details."""
     footnotes = Footnotes()
     rows = [
         {
@@ -132,30 +126,13 @@ def _hint(row) -> str:
 
 
 def _details(content: Content, table: Table) -> list[dict]:
-    """By task, the details of each model."""
-    made = []
-    for row in table.task_rows:
-        models = []
-        for key, name in zip(table.models, table.names, strict=True):
-            found = content.details.get((key, table.suite, row.id, table.identity), [])
-            if found:
-                models.append(
-                    {
-                        "name": name,
-                        "groups": [
-                            {
-                                "detail": one,
-                                "matrix": one.matrix
-                                and plots.matrix(
-                                    one.names,
-                                    one.matrix,
-                                    f"confusions of {name} on {row.name} {one.group}".strip(),
-                                ),
-                            }
-                            for one in found
-                        ],
-                    }
-                )
-        if models:
-            made.append({"name": row.name, "models": models})
-    return made
+    """Returns the details of each model, by task."""
+    tasks: dict[str, list[dict]] = {}
+    for row, name, found in content.details_of(table):
+        groups = []
+        for detail in found:
+            title = f"confusions of {name} on {row.name} {detail.group}".strip()
+            matrix = detail.matrix and plots.matrix(detail.names, detail.matrix, title)
+            groups.append({"detail": detail, "matrix": matrix})
+        tasks.setdefault(row.name, []).append({"name": name, "groups": groups})
+    return [{"name": task, "models": models} for task, models in tasks.items()]

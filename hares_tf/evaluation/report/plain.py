@@ -1,9 +1,7 @@
-"""The report as Markdown, and as comma-separated lines with one result each."""
+"""Report as Markdown, and as comma-separated values with a line per result."""
 
 import csv
 import io
-import re
-from collections.abc import Iterable, Sequence
 
 from hares_tf.evaluation.report.comparison import (
     SUITE_NOTES,
@@ -11,10 +9,11 @@ from hares_tf.evaluation.report.comparison import (
     Cell,
     Footnotes,
     Table,
-    paper_names,
 )
-from hares_tf.evaluation.report.content import COLUMNS, Content, choices, notes, provenance
+from hares_tf.evaluation.report.content import COLUMNS, Content, choice_rows, notes, provenance
+from hares_tf.evaluation.report.names import paper_names
 from hares_tf.evaluation.report.reading import Result, text
+from hares_tf.utils.markdown import bullets, grid, plain
 
 # New columns go to the end; the others keep their names and places.
 CSV_COLUMNS = (
@@ -28,10 +27,10 @@ CSV_COLUMNS = (
 
 
 def lines(content: Content) -> str:
-    """Comma-separated values: a header, then a line per model and task in the order of the tables.
+    """Returns comma-separated values: a header, and a line per model and task, by table.
 
-    `published` holds the score that the first of the paper's rows with this task prints, by
-    `published_name`; empty where the paper has none.
+    `published` holds the score of the first of the paper's rows that has one on this task;
+    `published_name` names that row.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
@@ -45,16 +44,16 @@ def lines(content: Content) -> str:
             )
             for name, cell in zip(table.names, row.cells, strict=True):
                 if cell.result is not None:
-                    made = cell.result.section("embeddings")
-                    runtime = (made.get("runtime"), made.get("precision"))
-                    values = [*_csv_values(name, cell.result), *beside, *runtime]
-                    writer.writerow(map(_inert, values))
+                    writer.writerow(map(_inert, _csv_values(name, cell.result, beside)))
     return out.getvalue()
 
 
-def _csv_values(name: str, result: Result) -> list:
-    task, model, clips = (result.section(one) for one in ("task", "model", "clips"))
-    seconds, environment = result.section("seconds"), result.section("environment")
+def _csv_values(name: str, result: Result, published: tuple) -> list:
+    """Returns the values of a line, in the order of `CSV_COLUMNS`."""
+    task, model, clips, seconds, environment, embeddings = (
+        result.section(section)
+        for section in ("task", "model", "clips", "seconds", "environment", "embeddings")
+    )
     low, high = result.interval or ("", "")
     return [
         name, result.task, task.get("version"), result.domain, result.suite, result.metric,
@@ -67,47 +66,42 @@ def _csv_values(name: str, result: Result) -> list:
         model.get("fingerprint"), model.get("parameters"), model.get("embedding_size"),
         seconds.get("embedding"), seconds.get("head"), seconds.get("clips_embedded"),
         seconds.get("audio_seconds"), environment.get("hares_tf"), environment.get("cpu"),
-        result.finished, "; ".join(notes(result)), result.place,
+        result.finished, "; ".join(notes(result)), result.place, *published,
+        embeddings.get("runtime"), embeddings.get("precision"),
     ]  # fmt: skip
 
 
-def _inert(value):
-    """A value no spreadsheet takes for a formula: what begins like one gets an apostrophe."""
-    if value is None or (isinstance(value, (int, float)) and not isinstance(value, bool)):
-        return "" if value is None else value
+def _inert(value: object) -> object:
+    """Puts an apostrophe before text that a spreadsheet would take for a formula."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value
     words = text(value, 2000)
     return f"'{words}" if words[:1] in ("=", "+", "-", "@") else words
 
 
 def markdown(content: Content) -> str:
-    """The tables, differences, worst classes and provenance as Markdown."""
+    """Returns tables, differences, worst classes and provenance as Markdown."""
     parts = ["# HARES report"]
     if content.problems:
-        parts += ["## Passed over", _list(content.problems)]
+        parts += ["## Passed over", bullets(map(plain, content.problems))]
     for identity in content.identities:
-        parts.append(f"## Protocol {_plain(identity)}")
-        for table in content.tables:
-            if table.identity == identity:
-                parts += _table_parts(content, table)
-        pairs = [pair for pair in content.paired if pair.identity == identity]
-        if pairs:
-            parts += [
-                "### Differences of models on the same clips",
-                _grid(
-                    ("Task", "First", "Second", "First − second", "95% interval", "Verdict"),
-                    [
-                        (
-                            pair.task,
-                            pair.first,
-                            pair.second,
-                            f"{pair.difference:+.1f}",
-                            f"{pair.low:+.1f} to {pair.high:+.1f}",
-                            pair.verdict,
-                        )
-                        for pair in pairs
-                    ],
-                ),
+        parts.append(f"## Protocol {plain(identity)}")
+        for table in content.tables_of(identity):
+            parts += _table_parts(content, table)
+        if pairs := content.paired_of(identity):
+            header = ("Task", "First", "Second", "First − second", "95% interval", "Verdict")
+            rows = [
+                (
+                    pair.task,
+                    pair.first,
+                    pair.second,
+                    f"{pair.difference:+.1f}",
+                    f"{pair.low:+.1f} to {pair.high:+.1f}",
+                    pair.verdict,
+                )
+                for pair in pairs
             ]
+            parts += ["### Differences of models on the same clips", grid(header, rows)]
     return "\n\n".join([*parts, *_provenance_parts(content)]) + "\n"
 
 
@@ -118,86 +112,64 @@ def _table_parts(content: Content, table: Table) -> list[str]:
     header += [f"{name} (paper)" for name in paper_names(table.paper)]
     rows = []
     for row in table.rows:
-        values = [row.name + _marks(footnotes, row.reasons), row.metric]
+        values = [row.name + footnotes.text(row.reasons), row.metric]
         values += [_cell(cell, footnotes) for cell in row.cells]
         values += ["–" if value is None else f"{value:.1f}" for value in row.published]
         rows.append(values)
     said = "Scores in percent, in brackets 95% intervals; * best of this report in the row."
     if table.paper:
         said += f" The paper's columns are as printed (table {sources}), by its own protocol."
-    parts = [f"### {SUITE_TITLES[table.suite]} ({_plain(table.identity)})"]
+    parts = [f"### {SUITE_TITLES[table.suite]} ({plain(table.identity)})"]
     if SUITE_NOTES[table.suite]:
         parts.append(SUITE_NOTES[table.suite])
-    parts += [_grid(header, rows, 2), said]
+    parts += [grid(header, rows, 2), said]
     if footnotes.texts:
         parts.append(
-            "\n".join(f"{i}. {_plain(one)}" for i, one in enumerate(footnotes.texts, start=1))
+            "\n".join(f"{i}. {plain(one)}" for i, one in enumerate(footnotes.texts, start=1))
         )
     return parts + _detail_parts(content, table)
 
 
 def _detail_parts(content: Content, table: Table) -> list[str]:
     rows = []
-    for row in table.task_rows:
-        for key, name in zip(table.models, table.names, strict=True):
-            for detail in content.details.get((key, table.suite, row.id, table.identity), []):
-                for one in detail.classes[:5]:
-                    mistaken = f"{one.mistaken} ({one.times})" if one.times else ""
-                    group = f"{row.name} {detail.group}".strip()
-                    rows.append((group, name, one.name, one.clips, f"{one.score:.1f}", mistaken))
+    for row, name, found in content.details_of(table):
+        for detail in found:
+            for one in detail.classes[:5]:
+                mistaken = f"{one.mistaken} ({one.times})" if one.times else ""
+                group = f"{row.name} {detail.group}".strip()
+                rows.append((group, name, one.name, one.clips, f"{one.score:.1f}", mistaken))
     if not rows:
         return []
     header = ("Task", "Model", "Class", "Clips", "Recall or AP", "Most often taken for")
-    return ["#### Worst classes", _grid(header, rows)]
+    return ["#### Worst classes", grid(header, rows)]
 
 
 def _provenance_parts(content: Content) -> list[str]:
     parts = ["## Provenance"]
     for record in provenance(content):
         parts += [
-            f"### {_plain(record.name)}",
-            _list(f"{name}: {value}" for name, value in record.facts),
-            _grid(COLUMNS, record.results),
+            f"### {plain(record.name)}",
+            bullets(plain(f"{name}: {value}") for name, value in record.facts),
+            grid(COLUMNS, record.results),
         ]
         if record.notes:
-            parts.append(_list(f"{task}: {note}" for task, note in record.notes))
+            parts.append(bullets(plain(f"{task}: {note}") for task, note in record.notes))
         if record.failures:
             parts.append(f"Clips that could not be read: {record.n_failures}")
-            parts.append(_list(f"{task} {clip}: {why}" for task, clip, why in record.failures))
-    names = content.names()
-    rows = [(names[r.model], r.task, r.identity, choices(r)) for r in content.results]
+            parts.append(
+                bullets(plain(f"{task} {clip}: {why}") for task, clip, why in record.failures)
+            )
+    header = ("Model", "Task", "Protocol", "Details")
     return [
         *parts,
         "### What the protocols chose",
-        _grid(("Model", "Task", "Protocol", "Details"), rows),
+        grid(header, choice_rows(content)),
     ]
 
 
 def _cell(cell: Cell, footnotes: Footnotes) -> str:
     if cell.value is None:
-        return "–" + _marks(footnotes, cell.reasons)
+        return "–" + footnotes.text(cell.reasons)
     interval = f" ({cell.interval[0]:.1f}–{cell.interval[1]:.1f})" if cell.interval else ""
     state = "*" * cell.best + "!" * (not cell.complete)
-    return f"{cell.value:.1f}{state}{_marks(footnotes, cell.reasons)}{interval}"
-
-
-def _marks(footnotes: Footnotes, reasons: Iterable[str]) -> str:
-    return "".join(f" [{mark}]" for mark in footnotes.marks(reasons))
-
-
-def _grid(header: Sequence[str], rows: Iterable[Sequence], words: int = 1000) -> str:
-    """A Markdown table; columns from number `words` on are aligned to the right."""
-    rule = [":--" if column < words else "--:" for column in range(len(header))]
-    body = [[_plain(str(value)) for value in row] for row in [header, *rows]]
-    body.insert(1, rule)
-    return "\n".join(f"| {' | '.join(row)} |" for row in body)
-
-
-def _list(entries: Iterable[str]) -> str:
-    return "\n".join(f"- {_plain(entry)}" for entry in entries)
-
-
-def _plain(words: str) -> str:
-    """Text that Markdown shows as it is: no tags, links, emphasis or columns."""
-    words = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|~#!$])", r"\\\1", words)
+    return f"{cell.value:.1f}{state}{footnotes.text(cell.reasons)}{interval}"

@@ -163,8 +163,10 @@ def matrix(names: Sequence[str], counts: Sequence[Sequence[int]], description: s
                 if count:
                     x, y = margin + (j + 0.5) * size, margin + (i + 0.5) * size + 3.5
                     dark = count > 0.5 * sum(row)
-                    words = str(count) if count < 10_000 else _amount(count)
-                    parts.append(label(x, y, words, "count on-dark" if dark else "count", "middle"))
+                    printed = str(count) if count < 10_000 else _amount(count)
+                    parts.append(
+                        label(x, y, printed, "count on-dark" if dark else "count", "middle")
+                    )
     whole = margin + n * size + 4
     return element(
         "svg",

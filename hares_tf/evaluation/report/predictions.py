@@ -1,4 +1,4 @@
-"""The stored answers of a head: TASK.predictions.npz beside a result."""
+"""Stored predictions of a head: TASK.predictions.npz beside a result."""
 
 import zipfile
 import zlib
@@ -8,11 +8,12 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.report.reading import Result
+from hares_tf.evaluation.report.reading import Result, as_dict
+from hares_tf.utils.errors import reason
 
 KINDS = ("classes", "slots", "tags")
-# What NumPy and zipfile raise for files that are cut, damaged, encrypted, of another kind, or that
-# claim to be larger than the memory.
+# Errors of NumPy and zipfile for files that are truncated, damaged, encrypted, of another kind, or
+# larger than the memory.
 _UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, MemoryError,
     zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
@@ -21,14 +22,14 @@ _UNREADABLE = (
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers on the tested clips of one result.
+    """Predictions on the tested clips of one result.
 
     Attributes:
         ids: `[clips]` texts.
         scores: float32 `[clips, width]`, one column per name of all groups.
         targets: int32 `[clips, groups]`, or for tags float32 `[clips, tags]`.
         kind: "classes", "slots" or "tags".
-        groups: (name, names in it), in the order of the columns.
+        groups: (name of the group, its labels), in the order of the columns.
     """
 
     ids: np.ndarray
@@ -39,7 +40,7 @@ class Predictions:
 
 
 def load(result: Result) -> Predictions | None:
-    """The answers behind a result; None where it says that there are none.
+    """Reads the predictions of a result; None where the result states that there are none.
 
     Raises:
         EvaluationError: the file is absent, damaged, or does not fit the result.
@@ -47,19 +48,21 @@ def load(result: Result) -> Predictions | None:
     name = result.data.get("predictions")
     if name is None or result.path is None:
         return None
-    # The name comes from a file that anybody may have written: nothing outside its folder is read.
+    # Anybody may have written the file with this name; nothing outside its folder is read.
     if not isinstance(name, str) or PurePosixPath(name).name != name or "\\" in name:
-        raise EvaluationError(f"{result.place}: the name of its predictions is no plain file name.")
-    where = f"the predictions of {result.place} ({name})"
+        raise EvaluationError(
+            f"{result.place}: The name of its predictions is not a plain file name."
+        )
+    where = f"The predictions of {result.place} ({name})"
     kind, groups = _labels(result, where)
     try:
         with np.load(result.path.with_name(name), allow_pickle=False) as file:
             ids, scores, targets = (file[key] for key in ("ids", "scores", "targets"))
             key = str(file["key"]) if "key" in file.files else result.data.get("key")
     except FileNotFoundError as error:
-        raise EvaluationError(f"{where} are not there; details of it are left out.") from error
+        raise EvaluationError(f"{where} do not exist; the details are left out.") from error
     except _UNREADABLE as error:
-        raise EvaluationError(f"{where} cannot be read ({_words(error)}).") from error
+        raise EvaluationError(f"{where} cannot be read ({reason(error)}).") from error
     if key != result.data.get("key"):
         raise EvaluationError(f"{where} belong to another result; run hares-evaluate again.")
     found = Predictions(ids, scores, targets, kind, groups)
@@ -67,14 +70,10 @@ def load(result: Result) -> Predictions | None:
     return found
 
 
-def _words(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0][:120]
-
-
-def _labels(result: Result, where: str):
-    labels = result.section("task").get("labels")
-    groups = labels.get("groups") if isinstance(labels, dict) else None
-    kind = labels.get("kind") if isinstance(labels, dict) else None
+def _labels(result: Result, where: str) -> tuple[str, tuple[tuple[str, tuple[str, ...]], ...]]:
+    """Returns kind and groups of the labels."""
+    labels = as_dict(result.section("task").get("labels"))
+    groups, kind = labels.get("groups"), labels.get("kind")
     if (
         kind not in KINDS
         or not isinstance(groups, dict)

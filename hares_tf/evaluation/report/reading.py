@@ -1,7 +1,8 @@
-"""Results from disk, checked and cleaned: whoever wrote them, a report must be able to show them.
+"""Reads results from disk and checks them, because a report shows files of any origin.
 
-Every text is freed of control characters, so that nothing moves the cursor of a terminal, reverses
-the direction of a line, or cannot be written as UTF-8. What is no result becomes a sentence.
+Control characters are replaced in every text, so that nothing moves the cursor of a terminal,
+reverses the direction of a line, or cannot be written as UTF-8. Files that are not results are
+skipped, with a sentence for each.
 """
 
 import math
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.published import DOMAIN_TASKS, TASKS
@@ -29,7 +31,7 @@ class Result:
 
     Attributes:
         path: its file, None if it came from memory.
-        place: the path as the reader of a report knows it, "" if it came from memory.
+        place: the path below the folder that was read, "" if it came from memory.
         model: key of the model: results with equal keys belong in one column.
         name: of the model.
         task: id of the task.
@@ -41,8 +43,8 @@ class Result:
         interval: (low, high) of 95%, percent, or None.
         complete: whether all clips of the task took part.
         reasons: why it is incomplete, as sentences or phrases.
-        clips: what the result says of its clips, by name (`n_expected`, `n_used`, ...).
-        comparable: equal for results whose scores come from the same question and clips.
+        clips: counts of clips by name (`n_expected`, `n_used`, ...).
+        comparable: equal for results with the same clips, metric, head and version of the task.
         data: the whole cleaned JSON.
     """
 
@@ -64,45 +66,43 @@ class Result:
     data: dict = field(repr=False)
 
     def section(self, name: str) -> dict:
-        """An object of the JSON; empty where the file has none."""
-        return _object(self.data.get(name))
+        """Returns an object of the JSON; {} where the file has none."""
+        return as_dict(self.data.get(name))
 
     def number(self, section: str, name: str) -> float | None:
-        """A finite number of an object of the JSON, or None."""
+        """Returns a finite number of an object of the JSON, or None."""
         return number(self.section(section).get(name))
 
     @property
     def finished(self) -> str:
-        """When it was computed, ISO 8601; "" if unknown."""
+        """Time of computation, ISO 8601; "" if unknown."""
         return text(self.section("environment").get("finished_at"))
 
     @property
     def milliseconds_per_second(self) -> float | None:
         """Time of embedding one second of audio; None where all embeddings were in the store."""
-        seconds, audio = (
-            self.number("seconds", "embedding"),
-            self.number("seconds", "audio_seconds"),
-        )
-        embedded = self.number("seconds", "clips_embedded")
+        names = ("embedding", "audio_seconds", "clips_embedded")
+        seconds, audio, embedded = (self.number("seconds", name) for name in names)
         return 1000 * seconds / audio if seconds and audio and audio > 0 and embedded else None
 
 
 def read(paths: Iterable[str | os.PathLike]) -> tuple[list[Result], list[str]]:
-    """All results in folders and files.
+    """Reads all results in folders and files.
 
     Args:
         paths: folders (searched with their sub-folders) and JSON files.
 
     Returns:
-        The results, and sentences on what was passed over. Of two results of one model, task and
+        The results, and sentences about what was skipped. Of two results of one model, task and
         protocol identity the later one counts.
 
     Raises:
         EvaluationError: nothing is there, a named file is no result, or no result was found at all.
     """
-    found, problems = [], []
-    paths = [Path(path) for path in paths]
-    for root in paths:
+    found: list[Result] = []
+    problems: list[str] = []
+    roots = [Path(path) for path in paths]
+    for root in roots:
         if root.is_dir():
             here = []
             for path in sorted(root.rglob("*.json")):
@@ -117,20 +117,20 @@ def read(paths: Iterable[str | os.PathLike]) -> tuple[list[Result], list[str]]:
             found.append(_read_file(root, Path(root.name)))
         else:
             raise EvaluationError(
-                f"{root}: no such folder or file; name the --output of hares-evaluate, a folder in "
-                "it, or result files."
+                f"{root}: There is no such folder or file. Give the --output of hares-evaluate, a "
+                "folder in it, or result files."
             )
     if not found:
         raise EvaluationError(
-            f"there is no result of hares-evaluate in {', '.join(map(str, paths))}"
-            + (f"; of {len(problems)} JSON file(s) the first: {problems[0]}" if problems else "")
+            f"There is no result of hares-evaluate in {', '.join(map(str, roots))}."
+            + (f" The first of {len(problems)} JSON file(s): {problems[0]}" if problems else "")
         )
     kept, replaced = without_duplicates(found)
     return kept, [*problems, *replaced]
 
 
 def without_duplicates(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
-    """The latest result of each model, task and identity, and sentences on the others."""
+    """Returns the latest result of each model, task and identity, and a sentence on each other."""
     kept: dict[tuple, Result] = {}
     problems = []
     for result in results:
@@ -149,8 +149,8 @@ def without_duplicates(results: Sequence[Result]) -> tuple[list[Result], list[st
 
 
 def _natural(name: str) -> list:
-    """Order of names in which 9 stands before 10."""
-    # Digits are told by length first; texts and digits alternate, so like meets like.
+    """Returns a sort key of names that puts 9 before 10."""
+    # Numbers are compared by length first. Texts and numbers alternate, so types never mix.
     pieces = re.split(r"([0-9]+)", name.casefold())
     return [(len(piece) if i % 2 else 0, piece) for i, piece in enumerate(pieces)]
 
@@ -168,35 +168,37 @@ def _read_file(path: Path, place: Path) -> Result:
 
 
 def from_data(data: dict, path: Path | None = None, place: str = "") -> Result:
-    """A result from its JSON data, of this schema or an older one.
+    """Returns a result from its JSON data, of this schema or an older one.
 
     Raises:
-        EvaluationError: something that every result has is absent or impossible.
+        EvaluationError: a value that every result has is absent or impossible.
     """
-    where = place or "a result"
-
-    def need(good: bool, what: str) -> None:
-        if not good:
-            raise EvaluationError(f"{where} is not a result of hares-evaluate ({what}).")
-
-    need(isinstance(data, dict), "it is no object")
     data = clean(data)
     task, model, protocol, clips = (
-        _object(data.get(name)) for name in ("task", "model", "protocol", "clips")
+        as_dict(as_dict(data).get(name)) for name in ("task", "model", "protocol", "clips")
     )
-    score = number(data.get("score"))
-    need(score is not None and 0 <= score <= 100, "its score is no number of percent")
-    need(bool(text(task.get("id"))), "it names no task")
-    need(bool(text(model.get("name"))), "it names no model")
-    need(bool(text(protocol.get("identity"))), "it names no protocol")
-    task_id, domain = text(task["id"]), text(task.get("domain"))
-    need(domain in DOMAIN_TASKS, "its task has none of the three domains")
+    score = number(as_dict(data).get("score"))
+    task_id, domain = text(task.get("id")), text(task.get("domain"))
     suite = text(task.get("suite")) or ("mini" if task_id.startswith("mini_") else "user")
-    need(suite in SUITES, "its task belongs to no known suite")
-    if suite == "hares":
-        need(task_id in TASKS, f"the suite hares has no task {task_id!r}")
-        need(domain == TASKS[task_id].domain, f"{task_id} is a task of another domain")
-    reasons = [text(reason) for reason in _list(data.get("incomplete_because"))]
+    wrong = {
+        "it is not a JSON object": not isinstance(data, dict),
+        "its score is not a number of percent": score is None or not 0 <= score <= 100,
+        "it names no task": not task_id,
+        "it names no model": not text(model.get("name")),
+        "it names no protocol": not text(protocol.get("identity")),
+        "its task has none of the three domains": domain not in DOMAIN_TASKS,
+        "its task belongs to no known suite": suite not in SUITES,
+        f"the suite hares has no task {task_id!r}": suite == "hares" and task_id not in TASKS,
+        f"{task_id} is a task of another domain": (
+            suite == "hares" and task_id in TASKS and domain != TASKS[task_id].domain
+        ),
+    }
+    complaints = [what for what, is_wrong in wrong.items() if is_wrong]
+    if complaints or score is None:
+        raise EvaluationError(
+            f"{place or 'A result'} is not a result of hares-evaluate ({complaints[0]})."
+        )
+    reasons = [text(reason) for reason in as_list(data.get("incomplete_because"))]
     complete = data.get("complete") is True
     if not complete and not reasons:
         failed = number(clips.get("n_failed"))
@@ -227,24 +229,24 @@ def from_data(data: dict, path: Path | None = None, place: str = "") -> Result:
 
 
 def _model_key(data: dict, model: dict) -> str:
-    """Models differ by name, content, and how they are called (windows differ between tasks)."""
-    embeddings = _object(data.get("embeddings"))
+    """Returns a key of the model's name, content and interface."""
+    embeddings = as_dict(data.get("embeddings"))
     called = [embeddings.get(name) for name in ("interface", "runtime", "precision")]
-    if _object(data.get("protocol")).get("native_head"):
+    if as_dict(data.get("protocol")).get("native_head"):
         # The model's own classifier is another output of the same model.
-        called[0] = {**_object(called[0]), "output_key": None}
+        called[0] = {**as_dict(called[0]), "output_key": None}
     return repr((model.get("name"), model.get("fingerprint") or model.get("handle"), called))
 
 
-def _interval(value) -> tuple[float, float] | None:
+def _interval(value: object) -> tuple[float, float] | None:
     if not isinstance(value, list) or len(value) != 2:
         return None
     low, high = map(number, value)
     return None if low is None or high is None or not 0 <= low <= high <= 100 else (low, high)
 
 
-def number(value) -> float | None:
-    """A finite number, or None."""
+def number(value: object) -> float | None:
+    """Returns a finite number, or None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     try:
@@ -253,22 +255,24 @@ def number(value) -> float | None:
         return None
 
 
-def text(value, limit: int = 400) -> str:
-    """A text for people: "" for None, cut where it is longer than `limit`."""
+def text(value: object, limit: int = 400) -> str:
+    """Returns a value as text: "" for None, cut where it is longer than `limit`."""
     whole = "" if value is None else str(value)
     return whole if len(whole) <= limit else whole[: limit - 1] + "…"
 
 
-def _object(value) -> dict:
+def as_dict(value: object) -> dict:
+    """Returns a JSON object; {} for anything else."""
     return value if isinstance(value, dict) else {}
 
 
-def _list(value) -> list:
+def as_list(value: object) -> list:
+    """Returns a JSON array; [] for anything else."""
     return value if isinstance(value, list) else []
 
 
-def clean(value, depth: int = 0):
-    """JSON data whose texts have no control characters; what nests too deep is cut."""
+def clean(value: Any, depth: int = 0) -> Any:
+    """Returns JSON data without control characters in texts, and without nesting too deep."""
     if isinstance(value, str):
         return _UNWANTED.sub("\N{REPLACEMENT CHARACTER}", value)
     if depth > _MAXIMUM_DEPTH:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from hares_tf.evaluation.published import DOMAIN_TASKS
+from hares_tf.utils.tables import text_table
 
 
 def table(results: Sequence[Sequence[dict]]) -> str:
@@ -35,14 +36,7 @@ def table(results: Sequence[Sequence[dict]]) -> str:
                 *(_score(cell, len(cells) > 1 and cell["score"] == best) for cell in cells),
             ]
         )
-    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
-    lines = [
-        "  ".join(
-            _pad(cell, width, i) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in [header, *rows]
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
+    lines = text_table(header, rows, right=range(3, len(header)))
     protocol = results[0][0]["protocol"]["identity"]
     lines.append(
         f"Scores in percent, protocol {protocol}."
@@ -56,7 +50,3 @@ def table(results: Sequence[Sequence[dict]]) -> str:
 def _score(result: dict, best: bool) -> str:
     marks = ("*" if best else " ") + ("!" if not result["complete"] else " ")
     return f"{result['score']:.1f}{marks}"
-
-
-def _pad(cell: str, width: int, column: int) -> str:
-    return cell.ljust(width) if column < 3 else cell.rjust(width)

@@ -1,20 +1,20 @@
-"""The comparison with the paper as text for a terminal, at most 120 columns wide."""
+"""Comparison with the paper as text for a terminal, at most 120 columns wide."""
 
 import textwrap
-import unicodedata
 from collections.abc import Sequence
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.report import comparison
+from hares_tf.evaluation.report import comparison, names
 from hares_tf.evaluation.report.reading import from_data, without_duplicates
+from hares_tf.utils.tables import display_width, pad
 
 WIDTH = 120
-_COLUMN = 9  # five letters for a score, four for its marks; or a line of a name
+_COLUMN = 9  # five characters for a score and four for its marks
 _NAME = 16
 _LONGEST_NAME = 32
 _HEADER_LINES = 4
-# Of the eleven columns that fit, this many are the paper's where there are many models: as many
-# rows of Table 4 have all twelve scores.
+# Columns of the paper that stay where there are many models: the number of rows of Table 4 with all
+# twelve scores.
 _PAPER_COLUMNS = 6
 _SHORT = {
     "Fluent Speech Comm.": "Fluent Speech C.",
@@ -26,19 +26,19 @@ _SHORT = {
 
 
 def compare(results: Sequence, table: int = 4) -> str:
-    """Results beside the rows of one of the paper's tables.
+    """Returns results beside the rows of one of the paper's tables.
 
     Args:
-        results: result data as `evaluate` gives it: a list for each model, or one flat list.
+        results: result data as `evaluate` returns it: a list for each model, or one flat list.
         table: number of the paper's table, one of `published.TABLES`.
 
     Returns:
-        A table per protocol identity and suite, with what its marks mean.
+        A table per protocol identity and suite, each with a legend.
 
     Raises:
-        EvaluationError: there are no scores in a table of that number, or no result was given.
+        EvaluationError: there is no result, or no table of scores with that number.
     """
-    paper = comparison.paper_rows([table])
+    paper = names.paper_rows([table])
     flat = [one for entry in results for one in ([entry] if isinstance(entry, dict) else entry)]
     if not flat:
         raise EvaluationError("There is no result to compare.")
@@ -52,9 +52,9 @@ def compare(results: Sequence, table: int = 4) -> str:
 
 
 def _panels(table: comparison.Table, source: str) -> list[str]:
-    """The table in pieces that fit the width, then what its marks mean."""
+    """Returns the table in pieces that fit the width; the last one ends with the legend."""
     fit = (WIDTH - _name_width(table)) // _COLUMN
-    # Where not all of the paper's rows fit, those with the highest totals are shown.
+    # If not all of the paper's rows fit, those with the highest totals are shown.
     order = sorted(range(len(table.paper)), key=lambda i: -(table.paper[i].averages["hares"] or 0))
     paper = sorted(order[: max(_PAPER_COLUMNS, fit - len(table.models))])
     step = fit - len(paper)
@@ -70,17 +70,24 @@ def _panels(table: comparison.Table, source: str) -> list[str]:
     return pieces
 
 
-def _name_width(table) -> int:
+def _name_width(table: comparison.Table) -> int:
     longest = max(
-        _columns(_SHORT.get(row.name, row.name)) + 3 * len(row.reasons) for row in table.rows
+        display_width(_SHORT.get(row.name, row.name)) + 3 * len(row.reasons) for row in table.rows
     )
     return min(max(_NAME, longest), _LONGEST_NAME)
 
 
-def _lines(table, ours, paper, notes, source) -> list[str]:
-    paper_names = comparison.paper_names(table.paper)
-    names = [table.names[i] for i in ours] + [paper_names[i] for i in paper]
-    headers = [_header(name.replace("supervised", "superv.")) for name in names]
+def _lines(
+    table: comparison.Table,
+    ours: Sequence[int],
+    paper: Sequence[int],
+    notes: comparison.Footnotes,
+    source: str,
+) -> list[str]:
+    """Returns the lines of the columns `ours` and `paper`."""
+    published = names.paper_names(table.paper)
+    columns = [table.names[i] for i in ours] + [published[i] for i in paper]
+    headers = [_header(name.replace("supervised", "superv.")) for name in columns]
     height = max(map(len, headers))
     first = _name_width(table)
     lines = []
@@ -89,7 +96,7 @@ def _lines(table, ours, paper, notes, source) -> list[str]:
     for level in range(-height, 0):
         texts = [header[level] if -level <= len(header) else "" for header in headers]
         lines.append(" " * first + "".join(" " + _left(text, _COLUMN - 1) for text in texts))
-    rule = "-" * first + f" {'-' * (_COLUMN - 1)}" * len(names)
+    rule = "-" * first + f" {'-' * (_COLUMN - 1)}" * len(columns)
     lines.append(rule)
     for row in table.rows:
         marks = "".join(f"[{mark}]" for mark in notes.marks(row.reasons))
@@ -103,7 +110,7 @@ def _lines(table, ours, paper, notes, source) -> list[str]:
 
 
 def _cell(cell: comparison.Cell, notes: comparison.Footnotes) -> str:
-    # One mark for all reasons: there is room for four letters.
+    # One mark for all reasons, because there is room for four characters.
     marks = notes.marks(["; ".join(cell.reasons)] if cell.reasons else [])
     return _number(cell.value) + "*" * cell.best + "".join(f"[{mark}]" for mark in marks)
 
@@ -112,7 +119,9 @@ def _number(value: float | None) -> str:
     return f"{'-' if value is None else format(value, '.1f'):>5}"
 
 
-def _legend(table, paper, notes, source) -> str:
+def _legend(
+    table: comparison.Table, paper: Sequence[int], notes: comparison.Footnotes, source: str
+) -> str:
     said = ["Scores in percent."]
     if any(cell.best for row in table.rows for cell in row.cells):
         said.append("* best of ours in the row.")
@@ -121,8 +130,8 @@ def _legend(table, paper, notes, source) -> str:
             f"The paper's numbers are as printed in {source}, by its own protocol; ours are by "
             f"{table.identity}."
         )
-    names = comparison.paper_names(table.paper)
-    if hidden := [name for i, name in enumerate(names) if i not in paper]:
+    published = names.paper_names(table.paper)
+    if hidden := [name for i, name in enumerate(published) if i not in paper]:
         said.append(f"Left out for width: {', '.join(hidden)}; hares-report shows all.")
     if comparison.SUITE_NOTES[table.suite]:
         said.append(comparison.SUITE_NOTES[table.suite])
@@ -132,20 +141,20 @@ def _legend(table, paper, notes, source) -> str:
 
 
 def _header(name: str) -> list[str]:
-    """A name in lines that fit a column; the beginning and the end of a long one."""
+    """Wraps a name into lines that fit a column; shows beginning and end of a long one."""
     pieces = name.replace("_", "_ ").replace("-", "- ").split()
     lines, width = [""], _COLUMN - 1
     for piece in pieces:
         joined = (
             lines[-1] + ("" if lines[-1].endswith(("_", "-")) or not lines[-1] else " ") + piece
         )
-        if _columns(joined) <= width:
+        if display_width(joined) <= width:
             lines[-1] = joined
             continue
         if lines[-1]:
             lines.append("")
         for letter in piece:
-            if _columns(lines[-1] + letter) > width:
+            if display_width(lines[-1] + letter) > width:
                 lines.append("")
             lines[-1] += letter
     if len(lines) > _HEADER_LINES:
@@ -158,15 +167,7 @@ def _wrapped(line: str, indent: str = "") -> str:
     return textwrap.fill(line, WIDTH, subsequent_indent=indent)
 
 
-def _columns(line: str) -> int:
-    """Columns of a terminal that a text takes: wide letters take two, accents none."""
-    return sum(
-        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
-        for c in line
-    )
-
-
 def _left(line: str, width: int) -> str:
-    while _columns(line) > width:
+    while display_width(line) > width:
         line = line[:-2] + "…"
-    return line + " " * (width - _columns(line))
+    return pad(line, width)

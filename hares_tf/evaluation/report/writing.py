@@ -1,11 +1,12 @@
-"""Reports as files; the ending of the name decides the format."""
+"""Writes reports to files; the ending of the name decides the format."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.report import comparison, reading
+from hares_tf.evaluation.report import comparison, names, reading
+from hares_tf.evaluation.report.content import Content
 from hares_tf.utils.files import atomic_file
 
 FORMATS = (".html", ".md", ".csv")
@@ -27,45 +28,45 @@ def write(
         results: folders and files of results.
         outputs: files to write, ending in .html, .md or .csv.
         tables: numbers of the paper's tables whose rows stand beside the twelve tasks.
-        details: whether to read predictions: confusions, worst classes, paired differences.
+        details: whether to show confusions, worst classes and paired differences.
         resamples: of the paired bootstrap; 0 leaves it out.
         seed: of the paired bootstrap.
-        say: is told, in sentences, what is done.
+        say: called with a sentence about each step.
 
     Returns:
-        Sentences on what was passed over or could not be shown.
+        Sentences about what was skipped or cannot be shown.
 
     Raises:
-        EvaluationError: no result is there, an ending is unknown, or there is no such table.
+        EvaluationError: there is no result, an ending is unknown, or there is no such table.
     """
     from hares_tf.evaluation.report import details as detail
-    from hares_tf.evaluation.report.content import Content
 
-    outputs = [Path(output) for output in outputs]
-    if not outputs:
+    paths = [Path(output) for output in outputs]
+    if not paths:
         raise EvaluationError("Name a file to write with --output=report.html.")
-    for output in outputs:
-        if output.suffix.lower() not in FORMATS:
+    for path in paths:
+        if path.suffix.lower() not in FORMATS:
             raise EvaluationError(
-                f"{output}: the ending decides the format and must be one of {', '.join(FORMATS)}."
+                f"{path}: The ending decides the format and must be one of {', '.join(FORMATS)}."
             )
-    paper = comparison.paper_rows(tables)
+    paper = names.paper_rows(tables)
     found, problems = reading.read(results)
-    made = comparison.tables(found, paper)
-    content = Content(made, tuple(found), tuple(tables), problems=problems)
-    # A spreadsheet holds none of what takes time.
-    if details and any(output.suffix.lower() != ".csv" for output in outputs):
+    content = Content(
+        comparison.tables(found, paper), tuple(found), tuple(tables), problems=problems
+    )
+    # A spreadsheet shows none of the details, which take time.
+    if details and any(path.suffix.lower() != ".csv" for path in paths):
         detail.add(content, resamples, seed, say)
-    for output in outputs:
-        with atomic_file(output) as temporary:
+    for path in paths:
+        with atomic_file(path) as temporary:
             temporary.write_text(
-                _renderer(output.suffix.lower())(content), encoding="utf-8", newline=""
+                _renderer(path.suffix.lower())(content), encoding="utf-8", newline=""
             )
-        say(f"{output}: {len(found)} result(s)")
+        say(f"{path}: {len(found)} result(s)")
     return content.problems
 
 
-def _renderer(ending: str) -> Callable:
+def _renderer(ending: str) -> Callable[[Content], str]:
     if ending == ".html":
         from hares_tf.evaluation.report.page import page
 

@@ -116,7 +116,7 @@ def _read(places: Places) -> Manifest:
             "another time; they are not used."
         )
     shortfall = _shortfall(clips, labels)
-    missing = ()
+    missing: tuple[str, ...] = ()
     if shortfall:
         # Lists that were cut short have no absent clips; the reason still stands for them.
         absent = tuple(video for video in segments if video not in sounds)

@@ -11,21 +11,16 @@ the split moves the score. Every archive holds a folder `wav`, so sets unpacked 
 it; clips are matched by their id alone, which is unique over the sets.
 """
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Dataset, Manifest, Places, Task, Windows
 from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
-from hares_tf.evaluation.tasks.user_splits import (
-    put_together,
-    sounds_by_stem,
-    split_as_paper,
-    stem,
-)
+from hares_tf.evaluation.tasks.listing import Listing, located_rows
+from hares_tf.evaluation.tasks.user_splits import sounds_by_stem, split_as_paper, stem
 from hares_tf.recordings.folders import audio_files
-from hares_tf.recordings.tables import read_table
 
 DATASET = Dataset(
     name="Birdsong (DCASE 2018 task 3, development sets)",
@@ -54,48 +49,35 @@ SIZES = {"ff1010bird": 7_690, "warblrb10k": 8_000, "BirdVox-DCASE-20k": 20_000}
 # Table 1: 36k, train and test together.
 PAPER_CLIPS = range(35_500, 35_691)
 
-EXPLANATION = """\
-The paper scores Birdsong on the train and test split that the authors of its reference [14]
-(Tagliasacchi et al., Pre-training audio representations with self-supervision, 2020) made and
-handed out. It is no part of the data sets and is not part of hares-tf; the page
-https://github.com/google-deepmind/slowfast_nfnets linked it ("download link"). Write it as a table
-with the header file,split: the id of each clip (folder and ending do not matter), then train,
-validation or test.
-Without it, the task birdsong_official scores the challenge's own scheme, in which each of the
-three sets is tested once; its score cannot be compared with the paper's and enters no HARES
-total."""
-
 
 def _read(places: Places) -> Manifest:
     """Reads the paper's task: all three sets, split by the user's file."""
-    root, tables = _tables(places)
-    listed = {key: label for table in tables.values() for key, label in table.items()}
-    splits, shortfall = split_as_paper(places, "birdsong", EXPLANATION, listed, PAPER_CLIPS)
+    root, listing = _listing(places)
+    official = "the challenge's own scheme, in which each of the three sets is tested once"
+    shortfall = split_as_paper(places, "birdsong", listing, "Birdsong", official, PAPER_CLIPS)
     sounds, notes = sounds_by_stem(root)
-    return put_together(LABELS, listed, splits, sounds, root, missing=shortfall, notes=notes)
+    return listing.manifest(LABELS, sounds, root, DATASET, missing=shortfall, notes=notes)
 
 
 def _read_official(places: Places) -> Manifest:
     """Reads the challenge's scheme, in which each set is a fold."""
-    root, tables = _tables(places)
-    listed = {key: label for table in tables.values() for key, label in table.items()}
-    folds = {key: name for name, table in tables.items() for key in table}
+    root, listing = _listing(places)
     sounds, notes = sounds_by_stem(root)
-    return put_together(LABELS, listed, folds, sounds, root, folds=tuple(SETS), notes=notes)
+    return listing.manifest(LABELS, sounds, root, DATASET, folds=tuple(SETS), notes=notes)
 
 
-def _tables(places: Places) -> tuple[Path, dict[str, dict[str, str]]]:
-    """Returns the folder of all data sets, and the labels by id of each data set."""
-    usual = [table for table, _ in SETS.values()]
-    found = find(places, DATASET, "", *usual)
+def _listing(places: Places) -> tuple[Path, Listing]:
+    """Returns the folder of all sets, and the recordings in their tables, with sets as folds."""
+    found = find(places, DATASET, "", *(table for table, _ in SETS.values()))
     root = found if found.is_dir() else found.parent
     paths = [Path(path) for path in audio_files(root, ".csv").values()]
-    tables: dict[str, dict[str, str]] = {}
-    first_in: dict[str, str] = {}
-    for name, (table, token) in SETS.items():
-        path = _table_path(root, paths, name, table, token)
-        tables[name] = _read_labels(path, first_in)
-    return root, tables
+    listing = Listing(LABELS, tuple(SETS))
+    for name, (usual, token) in SETS.items():
+        table = _table_path(root, paths, name, usual, token)
+        # The column `datasetid` is not needed and not trusted.
+        for where, row in located_rows(table, ("itemid", "hasbird")):
+            listing.add(where, stem(row["itemid"]), row["hasbird"], name)
+    return root, listing
 
 
 def _table_path(root: Path, paths: list[Path], name: str, usual: str, token: str) -> Path:
@@ -114,40 +96,19 @@ def _table_path(root: Path, paths: list[Path], name: str, usual: str, token: str
     )
 
 
-def _read_labels(path: Path, first_in: dict[str, str]) -> dict[str, str]:
-    """{id: "0" or "1"} of one table. The column `datasetid` is not needed and not trusted."""
-    table: dict[str, str] = {}
-    for number, row in read_table(path, ("itemid", "hasbird")):
-        key, label = stem(row["itemid"]), row["hasbird"].strip()
-        where = f"{path}, row {number}"
-        if not key:
-            raise EvaluationError(f"{where}: the column 'itemid' is empty.")
-        if label not in LABELS.names:
-            raise EvaluationError(f"{where}: hasbird of {key} is {label!r}, not 0 or 1.")
-        if key in first_in:
-            raise EvaluationError(f"{where}: {key} is listed already ({first_in[key]}).")
-        table[key], first_in[key] = label, where
-    return table
-
-
-def _declare(task_id: str, read: Callable[[Places], Manifest], suite: str, **more) -> Task:
-    return Task(
-        id=task_id,
-        version=1,
-        domain="environment",
-        windows=Windows(1.0),
-        head="linear",
-        metric="accuracy",
-        read=read,
-        suite=suite,
-        dataset=DATASET,
-        source="hares_tf.evaluation.tasks.birdsong",
-        **more,
-    )
-
+_task = partial(
+    Task,
+    version=1,
+    domain="environment",
+    windows=Windows(1.0),
+    head="linear",
+    metric="accuracy",
+    dataset=DATASET,
+    source="hares_tf.evaluation.tasks.birdsong",
+)
 
 # How many clips each split of the paper has is not known: see PAPER_CLIPS.
 TASKS = (
-    _declare("birdsong", _read, "hares"),
-    _declare("birdsong_official", _read_official, "variant", expected=SIZES),
+    _task("birdsong", read=_read, suite="hares"),
+    _task("birdsong_official", read=_read_official, suite="variant", expected=SIZES),
 )

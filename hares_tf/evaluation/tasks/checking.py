@@ -13,6 +13,7 @@ from hares_tf.evaluation.tasks.preparing import shortfalls
 from hares_tf.utils.errors import HaresError
 from hares_tf.utils.files import DigestCache
 from hares_tf.utils.progress import Progress
+from hares_tf.utils.tables import text_table
 
 #: Clips of each task that are decoded by default, spread evenly over its list.
 DECODED_CLIPS = 50
@@ -90,7 +91,7 @@ def check_task(
         spread = np.unique(np.linspace(0, len(clips) - 1, number).astype(int))
         _decode(findings, [clips[i] for i in spread], progress or Progress())
         if digests is not None:
-            _find_copies(findings, digests)
+            _find_copies(findings, clips, digests)
     return findings
 
 
@@ -128,10 +129,10 @@ def _decode(findings: Findings, clips: list[Clip], progress: Progress) -> None:
         )
 
 
-def _find_copies(findings: Findings, digests: DigestCache) -> None:
-    clips = findings.manifest.clips
+def _find_copies(findings: Findings, clips: Sequence[Clip], digests: DigestCache) -> None:
     first: dict[str, Clip] = {}
-    same, across = [], []
+    same: list[str] = []
+    across: list[str] = []
     hashes = digests.remembered(
         (clip.sound.where, clip.sound.container, clip.sound.content_digest) for clip in clips
     )
@@ -183,11 +184,12 @@ def details(findings: Findings) -> list[str]:
 
 def table(results: Sequence[Findings]) -> str:
     """Returns the state of all tasks as a table."""
-    rows = [["task", "state", "clips", "expected", "missing", "damaged", "hours", "license"]]
+    header = ["task", "state", "clips", "expected", "missing", "damaged", "hours", "license"]
+    rows = []
     for findings in results:
         manifest, task = findings.manifest, findings.task
         hours = ""
-        if findings.seconds:
+        if manifest is not None and findings.seconds:
             about = "" if findings.decoded == len(manifest.clips) else "~"
             hours = f"{about}{np.mean(findings.seconds) * len(manifest.clips) / 3600:.1f}"
         damaged = f"{len(findings.damaged)} of {findings.decoded}" if findings.decoded else ""
@@ -203,13 +205,4 @@ def table(results: Sequence[Findings]) -> str:
                 task.dataset.license if task.dataset else "",
             ]
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.rjust(width) if 2 <= i <= 6 else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(lines)
+    return "\n".join(text_table(header, rows, right=range(2, 7)))

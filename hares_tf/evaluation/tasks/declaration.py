@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.evaluation.tasks.labels import Label, Labels
 from hares_tf.recordings.sound import Sound
 
 SPLITS = ("train", "validation", "test")
@@ -17,18 +17,21 @@ SUITES = ("hares", "variant", "mini", "user")
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One labeled recording.
+    """One labeled recording of a task.
+
+    Where its labels are to be indices, as for training, `Labels.indices` translates them and a
+    clip becomes a `hares_tf.recordings.Recording` (see `hares_tf.data.published_sources`).
 
     Attributes:
         id: its name in the data set, unique within the task.
         sound: its audio.
         label: its class; for slots and tags a tuple of names (see `Labels`).
-        part: "train", "validation" or "test", or the number of its fold.
+        part: "train", "validation" or "test", or the name of its fold.
     """
 
     id: str
     sound: Sound
-    label: str | tuple[str, ...]
+    label: Label
     part: str
 
 

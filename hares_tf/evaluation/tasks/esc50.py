@@ -11,14 +11,12 @@ fold, the one at its end its class; both are taken from the table, not from the 
 from collections.abc import Iterator
 from pathlib import Path
 
-from hares_tf.audio import AudioError
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Dataset, Manifest, Places, Task, Windows
-from hares_tf.evaluation.tasks.finding import find
+from hares_tf.evaluation.tasks.finding import file_content, find
 from hares_tf.evaluation.tasks.labels import Labels
-from hares_tf.evaluation.tasks.user_splits import put_together
+from hares_tf.evaluation.tasks.listing import Listing, located_rows
 from hares_tf.recordings.archives import sounds_in
-from hares_tf.recordings.tables import read_table
 
 DATASET = Dataset(
     name="ESC-50",
@@ -40,21 +38,15 @@ _COLUMNS = ("filename", "fold", "target", "category")
 
 def _read(places: Places) -> Manifest:
     place = _place(places)
-    listed: dict[str, str] = {}
-    folds: dict[str, str] = {}
+    listing = Listing(parts=FOLDS)
     category_of: dict[str, str] = {}
     for where, row in _rows(place):
-        name, fold = row["filename"], row["fold"]
-        if name in listed:
-            raise EvaluationError(f"{where}: {name} is listed already.")
-        if fold not in FOLDS:
-            raise EvaluationError(f"{where}: fold {fold!r} is not one of {', '.join(FOLDS)}.")
+        listing.add(where, row["filename"], row["category"], row["fold"])
         if category_of.setdefault(row["target"], row["category"]) != row["category"]:
             raise EvaluationError(
                 f"{where}: target {row['target']} is {row['category']!r} here and "
                 f"{category_of[row['target']]!r} further up."
             )
-        listed[name], folds[name] = row["category"], fold
     names = sorted(category_of.values())
     if len(names) != N_CLASSES or len(set(names)) != N_CLASSES:
         raise EvaluationError(
@@ -66,7 +58,7 @@ def _read(places: Places) -> Manifest:
         for name, sound in sounds_in(place, ".wav").items()
         if f"/{name}".rpartition("/")[0].endswith("/audio")
     }
-    return put_together(Labels.classes(names), listed, folds, sounds, place, folds=FOLDS)
+    return listing.manifest(Labels.classes(names), sounds, place, DATASET, folds=FOLDS)
 
 
 def _place(places: Places) -> Path:
@@ -77,11 +69,10 @@ def _place(places: Places) -> Path:
 
 def _rows(place: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """Yields (place, row) of the table, which is in the folder or in the archive."""
-    where, content = str(place / TABLE), None
-    if not place.is_dir():
-        where, content = _table_in(place)
-    for number, row in read_table(where, _COLUMNS, content=content):
-        yield f"{where}, row {number}", row
+    if place.is_dir():
+        return located_rows(place / TABLE, _COLUMNS)
+    where, content = _table_in(place)
+    return located_rows(where, _COLUMNS, content=content)
 
 
 def _table_in(place: Path) -> tuple[str, bytes]:
@@ -89,10 +80,7 @@ def _table_in(place: Path) -> tuple[str, bytes]:
     tables = [m for name, m in sounds_in(place, ".csv").items() if f"/{name}".endswith(f"/{TABLE}")]
     if len(tables) != 1:
         raise EvaluationError(f"{place} has {len(tables)} tables {TABLE}, not one; fetch it again.")
-    try:
-        return tables[0].where, tables[0].read()
-    except AudioError as error:
-        raise EvaluationError(str(error)) from error
+    return tables[0].where, file_content(tables[0])
 
 
 TASKS = (

@@ -1,9 +1,12 @@
-"""The data sets of tasks on disk."""
+"""Finds the data sets of tasks on disk, and reads single files of them."""
 
 from pathlib import Path
 
-from hares_tf.evaluation.errors import DataAbsentError
+from hares_tf.audio import AudioError
+from hares_tf.evaluation.errors import DataAbsentError, EvaluationError
 from hares_tf.evaluation.tasks.declaration import Dataset, Places
+from hares_tf.recordings.archives import MemberSound
+from hares_tf.recordings.sound import Sound
 
 
 def find(places: Places, dataset: Dataset, *candidates: str) -> Path:
@@ -33,3 +36,15 @@ def find(places: Places, dataset: Dataset, *candidates: str) -> Path:
     if not names:
         missing = f"there is no folder {roots[0]}"
     raise DataAbsentError(f"{dataset.name} was not found: {missing}.\n{dataset.obtain}")
+
+
+def file_content(sound: Sound) -> bytes:
+    """Returns the bytes of a file on disk or in an archive.
+
+    Raises:
+        EvaluationError: it cannot be read.
+    """
+    try:
+        return sound.read() if isinstance(sound, MemberSound) else Path(sound.where).read_bytes()
+    except (AudioError, OSError) as error:
+        raise EvaluationError(f"{sound.where} cannot be read ({error}).") from error

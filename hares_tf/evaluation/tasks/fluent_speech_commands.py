@@ -9,14 +9,12 @@ the values by their first appearance in the training table; here they are fixed 
 `none` is a value. The tables' first column has no name.
 """
 
-from pathlib import Path
-
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.tasks.declaration import Clip, Dataset, Manifest, Places, Task, Windows
+from hares_tf.evaluation.tasks.declaration import Dataset, Manifest, Places, Task, Windows
 from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.evaluation.tasks.listing import Listing, located_rows
 from hares_tf.recordings.archives import sounds_in
-from hares_tf.recordings.tables import read_table
 
 SLOTS = {
     "action": ("activate", "bring", "change language", "deactivate", "decrease", "increase"),
@@ -38,6 +36,7 @@ SLOTS = {
     ),
     "location": ("bedroom", "kitchen", "none", "washroom"),
 }
+LABELS = Labels.slots(SLOTS)
 _TABLES = {"train": "train_data.csv", "validation": "valid_data.csv", "test": "test_data.csv"}
 _FOLDER = "fluent_speech_commands_dataset"
 
@@ -60,36 +59,11 @@ def _read(places: Places) -> Manifest:
     if not (root / "wavs").is_dir():
         raise EvaluationError(f"{root} has tables but no folder wavs; unpack the recordings there.")
     sounds = {f"wavs/{name}": sound for name, sound in sounds_in(root / "wavs").items()}
-    clips: list[Clip] = []
-    missing: list[str] = []
-    first: dict[str, str] = {}
+    listing = Listing(LABELS)
     for part, file in _TABLES.items():
-        for where, path, label in _rows(root / "data" / file):
-            if path in first:
-                raise EvaluationError(f"{where}: {path} is listed already ({first[path]}).")
-            first[path] = where
-            if path in sounds:
-                clips.append(Clip(path, sounds[path], label, part))
-            else:
-                missing.append(path)
-    if not clips:
-        raise EvaluationError(
-            f"None of the {len(missing)} listed recordings (such as {next(iter(first), 'none')}) "
-            f"is in {root}; unpack them there."
-        )
-    return Manifest(tuple(clips), Labels.slots(SLOTS), missing=tuple(missing))
-
-
-def _rows(table: Path):
-    """Yields (place, path, (action, object, location)) of every row."""
-    for number, row in read_table(table, ("path", *SLOTS)):
-        for slot, names in SLOTS.items():
-            if row[slot] not in names:
-                raise EvaluationError(
-                    f"{table}, row {number}: the {slot} {row[slot]!r} is not one of "
-                    f"{', '.join(names)}."
-                )
-        yield f"{table}, row {number}", row["path"], tuple(row[slot] for slot in SLOTS)
+        for where, row in located_rows(root / "data" / file, ("path", *SLOTS)):
+            listing.add(where, row["path"], tuple(row[slot] for slot in SLOTS), part)
+    return listing.manifest(LABELS, sounds, root, DATASET)
 
 
 TASKS = (

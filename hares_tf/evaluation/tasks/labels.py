@@ -2,12 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from hares_tf.evaluation.errors import EvaluationError
 
 KINDS = ("classes", "slots", "tags")
+_SHOWN = 20
+# The label of a clip: its class; for slots one name of each in order, for tags those that hold.
+Label = str | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,32 @@ class Labels:
             slice(stop - width, stop) for stop, width in zip(stops, self.widths, strict=True)
         )
 
-    def targets(self, labels: Sequence) -> np.ndarray:
-        """Numbers for the labels of clips.
+    @cached_property
+    def _places(self) -> tuple[dict[str, int], ...]:
+        """For each group the number of every name within it."""
+        return tuple({name: i for i, name in enumerate(names)} for _, names in self.groups)
+
+    def numbers(self, label: Label) -> list[int]:
+        """Returns the number of each name of a label within its group.
+
+        Raises:
+            EvaluationError: a name that is not in the space.
+        """
+        names = (label,) if isinstance(label, str) else label
+        places = self._places * len(names) if self.kind == "tags" else self._places
+        for name, place in zip(names, places, strict=True):
+            if name not in place:
+                some = ", ".join(list(place)[:_SHOWN]) + ", ..." * (len(place) > _SHOWN)
+                raise EvaluationError(
+                    f"The label {name!r} is none of the task's {len(place)} labels ({some})."
+                )
+        return [place[name] for name, place in zip(names, places, strict=True)]
+
+    def targets(self, labels: Sequence[Label]) -> np.ndarray:
+        """Returns the labels of clips as numbers.
 
         Args:
-            labels: a text per clip (classes), or a tuple of texts: one of each slot in order, or
-                the tags that hold.
+            labels: one per clip.
 
         Returns:
             int32 `[clips, groups]`, the number of the name within its group; for tags float32
@@ -86,24 +110,21 @@ class Labels:
             EvaluationError: a label that is not in the space.
         """
         if self.kind == "tags":
-            place = {name: index for index, name in enumerate(self.groups[0][1])}
             targets = np.zeros((len(labels), self.width), np.float32)
-            for row, tags in enumerate(labels):
-                for tag in tags:
-                    targets[row, self._number(place, tag)] = 1
+            for row, label in enumerate(labels):
+                targets[row, self.numbers(label)] = 1
             return targets
-        places = [{name: i for i, name in enumerate(names)} for _, names in self.groups]
-        targets = np.empty((len(labels), len(places)), np.int32)
+        numbers = np.empty((len(labels), len(self.groups)), np.int32)
         for row, label in enumerate(labels):
-            values = (label,) if self.kind == "classes" else label
-            for column, (place, value) in enumerate(zip(places, values, strict=True)):
-                targets[row, column] = self._number(place, value)
-        return targets
+            numbers[row] = self.numbers(label)
+        return numbers
 
-    def _number(self, place: dict[str, int], name: str) -> int:
-        if name not in place:
-            raise EvaluationError(f"The label {name!r} is none of the task's {len(place)} labels.")
-        return place[name]
+    def indices(self, label: Label) -> tuple[int, ...]:
+        """Returns the indices in `names` of a label's names, as `Recording.labels` has them."""
+        starts = [0] * len(label) if self.kind == "tags" else [b.start for b in self.blocks]
+        return tuple(
+            sorted({start + n for start, n in zip(starts, self.numbers(label), strict=True)})
+        )
 
     def as_data(self) -> dict:
         """JSON data: the kind and, by group, the names."""

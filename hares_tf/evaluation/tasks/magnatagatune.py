@@ -14,7 +14,6 @@ from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import (
-    Clip,
     Dataset,
     Manifest,
     Places,
@@ -24,9 +23,9 @@ from hares_tf.evaluation.tasks.declaration import (
 )
 from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.evaluation.tasks.listing import Listing, located_rows
 from hares_tf.recordings.archives import sounds_in
 from hares_tf.recordings.sound import Sound
-from hares_tf.recordings.tables import read_table
 
 # In the order of musicnn-training's output_labels_mtt.txt: by falling frequency.
 TAGS = (
@@ -37,6 +36,7 @@ TAGS = (
     *("voice", "new age", "dance", "male voice", "female vocal", "beats", "harp", "cello"),
     *("no voice", "weird", "country", "metal", "female voice", "choral"),
 )
+LABELS = Labels.tags(TAGS)
 _FOLDERS = "0123456789abcdef"
 _EMPTY_FILE = "the published mp3 is an empty file"
 
@@ -58,27 +58,14 @@ in place, or what it unpacks to: the folders 0 to f, there or in a folder mp3.""
 def _read(places: Places) -> Manifest:
     """Reads all clips of annotations_final.csv, in its order; ids are from its column clip_id."""
     table = find(places, DATASET, "annotations_final.csv")
-    sounds = _sounds(find(places, DATASET, "mp3", "mp3.zip", "mp3_all.zip", "0"))
-    clips, missing, ids, n_excluded = [], [], set(), 0
-    for line, row in read_table(table, ("clip_id", "mp3_path", *TAGS), delimiter="\t"):
+    files = _sounds(find(places, DATASET, "mp3", "mp3.zip", "mp3_all.zip", "0"))
+    listing, sounds = Listing(LABELS), {}
+    for where, row in located_rows(table, ("clip_id", "mp3_path", *TAGS), "\t"):
         clip, path = row["clip_id"], row["mp3_path"]
-        if clip in ids:
-            raise EvaluationError(f"{table}, row {line}: the clip {clip!r} is listed twice.")
-        ids.add(clip)
-        part = _part(table, line, path)
-        tags = _tags(table, line, row)
-        if clip in DATASET.known_bad:
-            n_excluded += 1
-        elif path in sounds:
-            clips.append(Clip(clip, sounds[path], tags, part))
-        else:
-            missing.append(clip)
-    if not clips:
-        raise EvaluationError(
-            f"None of the {len(ids)} clips in {table} was found; the first looked for is "
-            f"{missing[0] if missing else 'none'}. {DATASET.obtain}"
-        )
-    return Manifest(tuple(clips), Labels.tags(TAGS), missing=tuple(missing), n_excluded=n_excluded)
+        listing.add(where, clip, _tags(where, row), _part(where, path))
+        if path in files:
+            sounds[clip] = files[path]
+    return listing.manifest(LABELS, sounds, table.parent, DATASET)
 
 
 def _sounds(place: Path) -> dict[str, Sound]:
@@ -103,22 +90,20 @@ def _sounds(place: Path) -> dict[str, Sound]:
     }
 
 
-def _part(table: Path, line: int, path: str) -> str:
+def _part(where: str, path: str) -> str:
     folder = path.split("/")[0]
     if len(folder) != 1 or folder not in _FOLDERS:
         raise EvaluationError(
-            f"{table}, row {line}: mp3_path {path!r} does not begin with one of the folders 0 to f."
+            f"{where}: mp3_path {path!r} does not begin with one of the folders 0 to f."
         )
     number = int(folder, 16)
     return "train" if number < 12 else "validation" if number == 12 else "test"
 
 
-def _tags(table: Path, line: int, row: Mapping[str, str]) -> tuple[str, ...]:
+def _tags(where: str, row: Mapping[str, str]) -> tuple[str, ...]:
     for tag in TAGS:
         if row[tag] not in ("0", "1"):
-            raise EvaluationError(
-                f"{table}, row {line}: the tag {tag!r} is {row[tag]!r}, neither 0 nor 1."
-            )
+            raise EvaluationError(f"{where}: the tag {tag!r} is {row[tag]!r}, neither 0 nor 1.")
     return tuple(tag for tag in TAGS if row[tag] == "1")
 
 

@@ -55,8 +55,7 @@ def read_manifest_table(
             raise EvaluationError(f"{where}: the audio file {audio} {problem}.")
         row_of[audio], part_of[audio] = number, part
         clips.append(Clip(file, FileSound(audio), label, part))
-    rows = [row_of[clip.sound.path] for clip in clips]
-    _check_parts(path, clips, rows, kind, folds)
+    _check_parts(path, clips, list(row_of.values()), kind, folds)
     return Manifest(
         clips=tuple(clips),
         labels=_label_space(clips, columns, kind),
@@ -76,16 +75,12 @@ def _label(cells: list[str], kind: str, where: str) -> str | tuple[str, ...]:
 
 def _label_space(clips: list[Clip], columns: dict, kind: str) -> Labels:
     """Returns the label space: all names that occur, sorted."""
-    if kind == "classes":
-        return Labels.classes(sorted({clip.label for clip in clips}))
-    if kind == "tags":
-        return Labels.tags(sorted({tag for clip in clips for tag in clip.label}))
-    return Labels.slots(
-        {
-            slot: sorted({clip.label[index] for clip in clips})
-            for index, slot in enumerate(columns["label"])
-        }
-    )
+    labels = [(clip.label,) if isinstance(clip.label, str) else clip.label for clip in clips]
+    if kind == "slots":
+        slots = zip(columns["label"], zip(*labels, strict=True), strict=True)
+        return Labels.slots({slot: sorted(set(names)) for slot, names in slots})
+    names = sorted({name for label in labels for name in label})
+    return Labels.classes(names) if kind == "classes" else Labels.tags(names)
 
 
 def _columns(columns: dict) -> list[str]:

@@ -10,23 +10,15 @@ which the pitch task averages the scores.
 """
 
 import json
-from collections.abc import Iterator
 from functools import partial
 
-from hares_tf.audio import AudioError
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks import prepared_tfds
-from hares_tf.evaluation.tasks.declaration import (
-    Clip,
-    Dataset,
-    Manifest,
-    Places,
-    Task,
-    Windows,
-)
-from hares_tf.evaluation.tasks.finding import find
+from hares_tf.evaluation.tasks.declaration import Dataset, Manifest, Places, Task, Windows
+from hares_tf.evaluation.tasks.finding import file_content, find
 from hares_tf.evaluation.tasks.labels import Labels
-from hares_tf.recordings.archives import MemberSound, sounds_in
+from hares_tf.evaluation.tasks.listing import Listing
+from hares_tf.recordings.archives import sounds_in
 from hares_tf.recordings.sound import Sound
 
 # The order of the data set's own numbers.
@@ -71,60 +63,39 @@ def _read(field: str, places: Places) -> Manifest:
     )
     if prepared is not None:
         return prepared
-    clips, missing = [], []
+    listing = Listing(labels)
+    sounds: dict[str, Sound] = {}
     for split, part in _PARTS.items():
-        for note, label, sound in _notes(places, split, field, frozenset(labels.names)):
-            if sound is None:
-                missing.append(note)
-            else:
-                clips.append(Clip(note, sound, label, part))
-    if not clips:
-        raise EvaluationError(f"None of NSynth's {len(missing)} notes was found. {DATASET.obtain}")
-    return Manifest(tuple(clips), labels, missing=tuple(missing))
-
-
-def _notes(
-    places: Places, split: str, field: str, known: frozenset[str]
-) -> Iterator[tuple[str, str, Sound | None]]:
-    """Yields (note, label, sound or None if it is absent) of a split, in the order of the names."""
-    folder = f"nsynth-{split}"
-    archive = f"{folder}.jsonwav.tar"
-    place = find(places, DATASET, folder, archive, f"{archive}.gz")
-    # One listing: with the folder in front inside an archive, without it otherwise.
-    files = sounds_in(place, "")
-    table = next((name for name in files if name.split("/")[-1] == "examples.json"), None)
-    if table is None:
-        raise EvaluationError(f"{place} has no examples.json. {DATASET.obtain}")
-    root = table.removesuffix("examples.json")
-    values = _values(files[table], field)
-    for note in sorted(values):
-        value = values[note]
-        label = str(value)
-        # Neither a number for a family nor a text for a pitch.
-        if isinstance(value, int) != (field == "pitch") or label not in known:
-            raise EvaluationError(
-                f"{files[table].where}: {field} of {note!r} is {value!r}, which is none of the "
-                f"{len(known)} known ones."
-            )
-        yield note, label, files.get(f"{root}audio/{note}.wav")
+        archive = f"nsynth-{split}.jsonwav.tar"
+        place = find(places, DATASET, f"nsynth-{split}", archive, f"{archive}.gz")
+        # One listing: with the folder in front inside an archive, without it otherwise.
+        files = sounds_in(place, "")
+        table = next((name for name in files if name.split("/")[-1] == "examples.json"), None)
+        if table is None:
+            raise EvaluationError(f"{place} has no examples.json. {DATASET.obtain}")
+        root = table.removesuffix("examples.json")
+        for note, value in sorted(_values(files[table], field).items()):
+            if isinstance(value, int) != (field == "pitch"):
+                raise EvaluationError(
+                    f"{files[table].where}: {field} of {note!r} is {value!r}, which is not "
+                    f"{'a number' if field == 'pitch' else 'a text'}."
+                )
+            listing.add(files[table].where, note, str(value), part)
+            if sound := files.get(f"{root}audio/{note}.wav"):
+                sounds[note] = sound
+    return listing.manifest(labels, sounds, place.parent, DATASET)
 
 
 def _values(table: Sound, field: str) -> dict[str, object]:
     """Returns the value of a field for every note of an examples.json."""
 
-    def keep(fields: dict):
+    def keep(fields: dict) -> object:
         # Called for every object as soon as it is parsed: of 289,205 notes (150 MB of JSON), all
         # that stays is one value each. Only the outermost object has no such field.
         return fields.get(field, fields)
 
     try:
-        if isinstance(table, MemberSound):
-            values = json.loads(table.read(), object_hook=keep)
-        else:
-            with open(table.where, encoding="utf-8") as file:
-                values = json.load(file, object_hook=keep)
-    except (OSError, AudioError) as error:
-        raise EvaluationError(f"Cannot read {table.where} ({error}).") from error
+        values = json.loads(file_content(table), object_hook=keep)
     except ValueError as error:
         raise EvaluationError(f"{table.where} is not JSON: {error}") from error
     if not isinstance(values, dict):

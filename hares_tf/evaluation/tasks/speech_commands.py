@@ -33,14 +33,13 @@ from hares_tf.evaluation.tasks.declaration import (
     Task,
     Windows,
 )
-from hares_tf.evaluation.tasks.finding import find
+from hares_tf.evaluation.tasks.finding import file_content, find
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.evaluation.tasks.speech_commands_release import (
     NOISE,
     NOISES,
     WORDS,
     WORDS_V001,
-    content,
     read_release,
 )
 from hares_tf.recordings.archives import sounds_in
@@ -140,7 +139,7 @@ def _silence(noises: Mapping[str, Sound], parts: Mapping[str, str]) -> list[Clip
         if name not in noises:
             continue
         try:
-            header = soundfile.info(io.BytesIO(content(noises[name])))
+            header = soundfile.info(io.BytesIO(file_content(noises[name])))
         except soundfile.SoundFileError as error:
             raise EvaluationError(
                 f"{noises[name].where} is not a recording that can be read ({error}); fetch it "

@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hares_tf.audio import AudioError
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Clip, Dataset, Places
-from hares_tf.evaluation.tasks.finding import find
-from hares_tf.recordings.archives import MemberSound, sounds_in
+from hares_tf.evaluation.tasks.finding import file_content, find
+from hares_tf.recordings.archives import sounds_in
 from hares_tf.recordings.sound import Sound
 
 # fmt: off
@@ -140,17 +139,9 @@ def _read_lists(
 
 
 def _lines(sound: Sound) -> list[tuple[int, str]]:
-    """Yields (number, text) of the lines that are not empty."""
+    """Returns (number, text) of the lines that are not empty."""
     try:
-        lines = content(sound).decode("utf-8-sig").splitlines()
+        lines = file_content(sound).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise EvaluationError(f"{sound.where} is not a UTF-8 list: {error}") from error
     return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
-
-
-def content(sound: Sound) -> bytes:
-    """Returns the bytes of a file on disk or in an archive."""
-    try:
-        return sound.read() if isinstance(sound, MemberSound) else Path(sound.path).read_bytes()
-    except (AudioError, OSError) as error:
-        raise EvaluationError(f"{sound.where} cannot be read ({error}).") from error

@@ -11,21 +11,15 @@ are separated by tabs, and `fold1_test.txt` has no labels, `fold1_evaluate.txt` 
 set of task 1B has files of the same names, in other quality, in a folder of nearly the same name.
 """
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks.declaration import Dataset, Manifest, Places, Task, Windows
 from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
-from hares_tf.evaluation.tasks.user_splits import (
-    put_together,
-    sounds_by_stem,
-    split_as_paper,
-    stem,
-)
-from hares_tf.recordings.sound import Sound
-from hares_tf.recordings.tables import read_lines, read_table
+from hares_tf.evaluation.tasks.listing import Listing, located_lines, located_rows
+from hares_tf.evaluation.tasks.user_splits import sounds_by_stem, split_as_paper, stem
 
 FOLDER = "TUT-urban-acoustic-scenes-2018-development"
 DATASET = Dataset(
@@ -61,43 +55,29 @@ OFFICIAL_SIZES = {"train": 6_122, "test": 2_518}
 # Table 1: 8.6k, train and test together.
 PAPER_CLIPS = range(8_550, 8_641)
 
-EXPLANATION = """\
-The paper scores TUT18 on the train and test split that the authors of its reference [14]
-(Tagliasacchi et al., Pre-training audio representations with self-supervision, 2020) made and
-handed out. It is no part of the data set and is not part of hares-tf; the page
-https://github.com/google-deepmind/slowfast_nfnets linked it ("download link"). Write it as a table
-with the header file,split: the name of each recording (folder and ending do not matter), then
-train, validation or test.
-Without it, the task tut18_official scores the challenge's own fold, which keeps recording places
-apart; its score cannot be compared with the paper's and enters no HARES total."""
-
 
 def _read(places: Places) -> Manifest:
     """Reads the paper's task: all recordings, split by the user's file."""
     meta = _meta(places)
-    listed: dict[str, str] = {}
-    for number, row in read_table(meta, ("filename", "scene_label"), "\t"):
-        _list(listed, row["filename"], row["scene_label"], f"{meta}, row {number}")
-    splits, shortfall = split_as_paper(places, "tut18", EXPLANATION, listed, PAPER_CLIPS)
-    sounds, notes = _sounds(meta.parent)
-    return put_together(LABELS, listed, splits, sounds, meta.parent, missing=shortfall, notes=notes)
+    listing = Listing(LABELS)
+    for where, row in located_rows(meta, ("filename", "scene_label"), "\t"):
+        listing.add(where, stem(row["filename"]), row["scene_label"])
+    official = "the challenge's own fold, which keeps recording places apart"
+    shortfall = split_as_paper(places, "tut18", listing, "TUT18", official, PAPER_CLIPS)
+    return _manifest(listing, meta.parent, missing=shortfall)
 
 
 def _read_official(places: Places) -> Manifest:
     """Reads the fold of the data set's own `evaluation_setup`."""
     home = _meta(places).parent
-    listed: dict[str, str] = {}
-    parts: dict[str, str] = {}
+    listing = Listing(LABELS)
     for part, name in (("train", "fold1_train.txt"), ("test", "fold1_evaluate.txt")):
-        path = home / "evaluation_setup" / name
-        for number, line in enumerate(read_lines(path), 1):
-            cells = line.split("\t")
-            where = f"{path}, entry {number}"
-            if len(cells) != 2:
+        for where, line in located_lines(home / "evaluation_setup" / name):
+            file, tab, scene = line.partition("\t")
+            if not tab or "\t" in scene:
                 raise EvaluationError(f"{where}: not a file and its scene, separated by a tab.")
-            parts[_list(listed, *cells, where)] = part
-    sounds, notes = _sounds(home)
-    return put_together(LABELS, listed, parts, sounds, home, notes=notes)
+            listing.add(where, stem(file), scene.strip(), part)
+    return _manifest(listing, home)
 
 
 def _meta(places: Places) -> Path:
@@ -105,45 +85,26 @@ def _meta(places: Places) -> Path:
     return find(places, DATASET, f"{FOLDER}/meta.csv", "meta.csv")
 
 
-def _list(listed: dict[str, str], file: str, scene: str, where: str) -> str:
-    """Adds a recording to the list and returns its key."""
-    key, scene = stem(file), scene.strip()
-    if not key:
-        raise EvaluationError(f"{where}: the name of the recording is empty.")
-    if scene not in SCENES:
-        raise EvaluationError(f"{where}: {scene!r} is none of the scenes {', '.join(SCENES)}.")
-    if key in listed:
-        raise EvaluationError(f"{where}: {key} is listed already.")
-    listed[key] = scene
-    return key
+def _manifest(listing: Listing, home: Path, missing: tuple[str, ...] = ()) -> Manifest:
+    # Beside the data set's folder, only its archives are looked at: the mobile data set has the
+    # same file names.
+    sounds, notes = sounds_by_stem(home, sorted(home.parent.glob(f"{FOLDER}.audio*.zip")))
+    return listing.manifest(LABELS, sounds, home, DATASET, missing=missing, notes=notes)
 
 
-def _sounds(home: Path) -> tuple[dict[str, Sound], tuple[str, ...]]:
-    """Returns the recordings in the data set's folder and in the archives beside it.
-
-    Nothing else beside it is looked at: the mobile data set has the same file names.
-    """
-    return sounds_by_stem(home, sorted(home.parent.glob(f"{FOLDER}.audio*.zip")))
-
-
-def _declare(task_id: str, read: Callable[[Places], Manifest], suite: str, **more) -> Task:
-    return Task(
-        id=task_id,
-        version=1,
-        domain="environment",
-        windows=Windows(5.0),
-        head="linear",
-        metric="accuracy",
-        read=read,
-        suite=suite,
-        dataset=DATASET,
-        source="hares_tf.evaluation.tasks.tut18",
-        **more,
-    )
-
+_task = partial(
+    Task,
+    version=1,
+    domain="environment",
+    windows=Windows(5.0),
+    head="linear",
+    metric="accuracy",
+    dataset=DATASET,
+    source="hares_tf.evaluation.tasks.tut18",
+)
 
 # How many clips each split of the paper has is not known: see PAPER_CLIPS.
 TASKS = (
-    _declare("tut18", _read, "hares"),
-    _declare("tut18_official", _read_official, "variant", expected=OFFICIAL_SIZES),
+    _task("tut18", read=_read, suite="hares"),
+    _task("tut18_official", read=_read_official, suite="variant", expected=OFFICIAL_SIZES),
 )

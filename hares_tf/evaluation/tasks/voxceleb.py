@@ -11,20 +11,22 @@ only and leaves out, without a word, what it lacks. The first release named its 
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.tasks import prepared_tfds
-from hares_tf.evaluation.tasks.declaration import Clip, Dataset, Manifest, Places, Task, Windows
+from hares_tf.evaluation.tasks.declaration import Dataset, Manifest, Places, Task, Windows
 from hares_tf.evaluation.tasks.finding import find
 from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.evaluation.tasks.listing import Listing, located_lines
 from hares_tf.recordings.archives import sounds_in
 from hares_tf.recordings.sound import Sound
-from hares_tf.recordings.tables import read_lines
 
 SPEAKERS = tuple(f"id{number}" for number in range(10_001, 11_252))
 # Those in vox1_test_wav.zip; all others are in vox1_dev_wav.zip.
 TEST_SPEAKERS = frozenset(f"id{number}" for number in range(10_270, 10_310))
+LABELS = Labels.classes(SPEAKERS)
 _PARTS = {"1": "train", "2": "validation", "3": "test"}
 _LINE = re.compile(r"([123])\s+((id\d{5})/[^/\s]+/[^/\s]+\.wav)")
 # What is looked for beside the list: unpacked (also each archive into a folder of its name or
@@ -56,39 +58,22 @@ DATA_DIR/voxceleb1/wav/SPEAKER/VIDEO/UTTERANCE.wav.""",
 
 
 def _read(places: Places) -> Manifest:
-    if (prepared := prepared_tfds.voxceleb(places, Labels.classes(SPEAKERS))) is not None:
+    if (prepared := prepared_tfds.voxceleb(places, LABELS)) is not None:
         return prepared
     table = find(places, DATASET, "iden_split.txt")
-    listed = _read_split(table)
-    sounds = _sounds(table.parent)
-    clips = tuple(
-        Clip(name, sounds[name], name[:7], part) for name, part in listed.items() if name in sounds
-    )
-    if not clips:
-        raise _nothing_found(table, sounds)
-    missing = tuple(name for name in listed if name not in sounds)
-    return Manifest(
-        clips, Labels.classes(SPEAKERS), missing=missing, notes=_notes(table, clips, missing)
-    )
-
-
-def _read_split(table: Path) -> dict[str, str]:
-    """ "SPEAKER/VIDEO/UTTERANCE.wav" -> split, in the order of the list."""
-    listed: dict[str, str] = {}
-    known = frozenset(SPEAKERS)
-    for number, line in enumerate(read_lines(table), 1):
+    listing = Listing(LABELS)
+    for where, line in located_lines(table):
         match = _LINE.fullmatch(line)
-        if not match or match[3] not in known:
+        if not match:
             raise EvaluationError(
-                f"{table}, entry {number}: {line!r} is not '1, 2 or 3 SPEAKER/VIDEO/UTTERANCE.wav' "
-                f"with a speaker from {SPEAKERS[0]} to {SPEAKERS[-1]}; fetch the list again."
+                f"{where}: {line!r} is not '1, 2 or 3 SPEAKER/VIDEO/UTTERANCE.wav'; fetch the "
+                "list again."
             )
-        if match[2] in listed:
-            raise EvaluationError(f"{table}, entry {number}: {match[2]} is listed twice.")
-        listed[match[2]] = _PARTS[match[1]]
-    if not listed:
-        raise EvaluationError(f"{table} is empty; fetch the list again.")
-    return listed
+        listing.add(where, match[2], match[3], _PARTS[match[1]])
+    sounds = _sounds(table.parent)
+    _check_release(table, sounds)
+    manifest = listing.manifest(LABELS, sounds, table.parent, DATASET)
+    return replace(manifest, notes=_notes(table, manifest))
 
 
 def _sounds(root: Path) -> dict[str, Sound]:
@@ -101,25 +86,21 @@ def _sounds(root: Path) -> dict[str, Sound]:
     return sounds
 
 
-def _nothing_found(table: Path, sounds: dict[str, Sound]) -> EvaluationError:
-    folders = (name.split("/")[0] for name in sounds if name.count("/") == 2)
-    named = next((folder for folder in folders if not re.fullmatch(r"id\d{5}", folder)), None)
-    if named:
-        return EvaluationError(
-            f"the recordings beside {table} lie in folders such as {named!r}, not {SPEAKERS[0]}: "
-            f"the first release, which had other recordings; fetch the present one.\n"
-            f"{DATASET.obtain}"
+def _check_release(table: Path, sounds: dict[str, Sound]) -> None:
+    """Raises EvaluationError for the first release, whose folders are called by persons."""
+    folders = [name.split("/")[0] for name in sounds if name.count("/") == 2]
+    if folders and not any(re.fullmatch(r"id\d{5}", folder) for folder in folders):
+        raise EvaluationError(
+            f"The recordings beside {table} lie in folders such as {folders[0]!r}, not "
+            f"{SPEAKERS[0]}: the first release, which had other recordings; fetch the present "
+            f"one.\n{DATASET.obtain}"
         )
-    return EvaluationError(
-        f"no listed recording is beside {table}: none of {', '.join(_PLACES)} is there or has it.\n"
-        f"{DATASET.obtain}"
-    )
 
 
-def _notes(table: Path, clips: tuple[Clip, ...], missing: tuple[str, ...]) -> tuple[str, ...]:
-    """One of the archives may be lacking: then all of its speakers do."""
-    found = {clip.label in TEST_SPEAKERS for clip in clips}
-    lacking = {name[:7] in TEST_SPEAKERS for name in missing} - found
+def _notes(table: Path, manifest: Manifest) -> tuple[str, ...]:
+    """Returns a note for an archive of which no speaker is there."""
+    found = {clip.label in TEST_SPEAKERS for clip in manifest.clips}
+    lacking = {name[:7] in TEST_SPEAKERS for name in manifest.missing} - found
     return tuple(
         f"None of the speakers of {archive} was found beside {table}: get that archive too."
         for of_test, archive in ((False, "vox1_dev_wav.zip"), (True, "vox1_test_wav.zip"))

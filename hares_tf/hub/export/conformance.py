@@ -17,7 +17,7 @@ from pathlib import Path
 # Makes sure that the module needs no Keras: any import of it fails from here on.
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.modules["keras"] = sys.modules["tf_keras"] = None
+    sys.modules["keras"] = sys.modules["tf_keras"] = None  # type: ignore[assignment]
 
 import numpy as np
 
@@ -89,8 +89,9 @@ def _trace_for_all_sizes(loaded) -> None:
     """Traces once for all shapes; TensorFlow would trace a restored function for each shape."""
     import tensorflow as tf
 
-    for function in (loaded.__call__, getattr(loaded, "logits", None)):
-        for training in (False, True) if function is not None else ():
+    functions = [loaded.__call__, *([loaded.logits] if hasattr(loaded, "logits") else [])]
+    for function in functions:
+        for training in (False, True):
             for shape in ([None, None], [None]):
                 function.get_concrete_function(tf.TensorSpec(shape, tf.float32), training=training)
 
@@ -204,14 +205,14 @@ def _check_outputs(loaded, cases, state: str) -> str:
 
     tolerance = _tolerance(cases)
     worst, count = 0.0, 0
+    kinds = {state: ("__call__", "embedding", loaded)}
+    if hasattr(loaded, "logits"):
+        kinds[f"{state}_logits"] = ("logits", "logits", loaded.logits)
     for name in cases:
         kind, _, case = name.partition("/")
-        entry, output, function = {
-            state: ("__call__", "embedding", loaded),
-            f"{state}_logits": ("logits", "logits", getattr(loaded, "logits", None)),
-        }.get(kind, (None, None, None))
-        if entry is None:
+        if kind not in kinds:
             continue
+        entry, output, function = kinds[kind]
         waveform, wanted = tf.constant(cases[f"waveform/{case}"]), cases[name]
         found = {
             entry: function(waveform),

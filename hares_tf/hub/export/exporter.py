@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hares_tf.hub.card import make_card
 from hares_tf.hub.errors import HubError
 from hares_tf.hub.export import conformance
+from hares_tf.hub.export.card import make_card
 from hares_tf.hub.flavors import FLOAT32, REUSABLE, SERVING, check_flavor
 from hares_tf.models.classifier import Classifier
 from hares_tf.utils.files import atomic_directory
@@ -88,7 +88,7 @@ def export_module(
             cases |= classifier_cases(classifier, cases)
         cases |= {name: np.array(value) for name, value in form.items()}
         cases_file = Path(scratch) / "cases.npz"
-        np.savez(cases_file, **cases)
+        np.savez(cases_file, **cases)  # type: ignore[arg-type]
         checks = _conformance(temporary, cases_file)
     return output, checks
 

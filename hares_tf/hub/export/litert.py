@@ -1,28 +1,29 @@
-"""`hares-export --format=tflite`: a module that exists already -> one file for LiteRT."""
+"""Export of a SavedModel as one file for LiteRT (`hares-export --format=tflite`)."""
 
 from pathlib import Path
 
 from hares_tf.hub.errors import HubError
 from hares_tf.hub.loader import locate
+from hares_tf.hub.model_card import typed
 from hares_tf.runtimes.errors import ConversionError
 from hares_tf.utils.files import atomic_file
 
 FORMAT = "tflite"
-# Recordings that a module is compared on where it does not say its sample rate.
+# Sample rate of the recordings for the comparison if the module states none.
 _USUAL_SAMPLE_RATE = 16_000
 
 
 def export(handle: str, output: Path, quantize: str = "none", overwrite: bool = False) -> Path:
-    """Converts a module into one `.tflite` file, which appears only when it equals the module.
+    """Converts a module into one `.tflite` file, written only if it computes the same.
 
     Args:
-        handle: of a SavedModel with a signature of one waveform.
+        handle: a SavedModel with a signature of one waveform.
         output: the file, ending in .tflite.
-        quantize: see `runtimes.tflite.convert`.
+        quantize: see `runtimes.litert.convert`.
         overwrite: replace a file that is there already.
 
     Raises:
-        HubError: it cannot be converted, or what was converted computes something else.
+        HubError: the module cannot be converted, or the result deviates from it.
     """
     if output.suffix != ".tflite":
         raise HubError(f"--output={output}: the name of a LiteRT model ends in .tflite.")
@@ -31,16 +32,17 @@ def export(handle: str, output: Path, quantize: str = "none", overwrite: bool = 
     module = locate(handle)
     if module.kind != "saved_model":
         raise HubError(f"{handle} is no SavedModel, so it cannot be converted for LiteRT.")
-    sample_rate = (module.card or {}).get("sample_rate") or _USUAL_SAMPLE_RATE
-    from hares_tf.runtimes import litert as tflite
+    rate = typed(module.card, "sample_rate", int)
+    sample_rate = rate if 1000 <= rate <= 384_000 else _USUAL_SAMPLE_RATE
+    from hares_tf.runtimes import litert
 
     try:
-        model = tflite.convert(module.path, quantize)
-        found = tflite.check(model, module.path, sample_rate, quantize)
+        model = litert.convert(module.location, quantize)
+        finding = litert.check(model, module.location, sample_rate, quantize)
     except ConversionError as error:
         raise HubError(str(error)) from error
     with atomic_file(output) as temporary:
         temporary.write_bytes(model)
-    print(f"  checked: {found}")
+    print(f"  checked: {finding}")
     print(f"{output}: {len(model) / 1e6:.1f} MB")
     return output

@@ -6,6 +6,7 @@ be called or trained; default arguments of traced functions become inputs.
 """
 
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
@@ -13,12 +14,13 @@ from hares_tf.hub.export import saved_module
 from hares_tf.hub.export.folding import ServingForm
 from hares_tf.hub.export.signatures import WAVEFORM, make_signatures
 from hares_tf.hub.flavors import FLOAT32, REUSABLE, SERVING
+from hares_tf.hub.model_card import ModelCard
 from hares_tf.models.classifier import Classifier
 
 
 def save(
     model,
-    card: dict,
+    card: ModelCard,
     directory: Path,
     classifier: Classifier | None = None,
     flavor: str = REUSABLE,
@@ -30,7 +32,7 @@ def save(
 
     Args:
         model: the encoder.
-        card: what the module says about itself.
+        card: the model card.
         directory: the folder to write.
         classifier: on the embedding, or None.
         flavor: one of `hub.flavors.FLAVORS`.
@@ -42,7 +44,7 @@ def save(
         network = _trace(folded)
         networks = {False: network, True: network}
         head, head_variables = _frozen_head(classifier)
-        lists = {"variables": [*folded.variables, *head_variables]}
+        lists: dict[str, Any] = {"variables": [*folded.variables, *head_variables]}
     else:
         networks = {False: _trace(_in_inference(model)), True: _trace(_in_training(model))}
         head, head_variables = _trained_head(classifier)
@@ -65,7 +67,7 @@ def save(
     saved_module.write(contents, directory)
 
 
-def _trainable_lists(model, head_variables: list) -> dict:
+def _trainable_lists(model, head_variables: list) -> dict[str, Any]:
     """The fields of `saved_module.Contents` that retraining needs."""
     return {
         "variables": [*(variable.value for variable in model.variables), *head_variables],

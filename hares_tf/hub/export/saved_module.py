@@ -1,6 +1,5 @@
 """A Hub module as a SavedModel: what exported and fine-tuned modules have in common."""
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,9 +7,8 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from hares_tf.hub.card import CLASS_MAP_NAME
 from hares_tf.hub.export.signatures import WAVEFORM
-from hares_tf.hub.loader import CARD_NAME
+from hares_tf.hub.model_card import CARD_NAME, CLASS_MAP_NAME, ModelCard
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Contents:
 
     networks: Mapping
     signatures: Mapping[str, Callable]
-    card: dict
+    card: ModelCard
     variables: Sequence[tf.Variable]
     trainable_variables: Sequence[tf.Variable] = ()
     regularization_losses: Sequence[Callable] = ()
@@ -98,8 +96,7 @@ def write(contents: Contents, directory: Path) -> None:
     """
     with tempfile.TemporaryDirectory() as scratch:
         assets = Path(scratch)
-        text = json.dumps(contents.card, indent=2, ensure_ascii=False) + "\n"
-        (assets / CARD_NAME).write_text(text, encoding="utf-8")
+        contents.card.write(assets / CARD_NAME)
         if contents.class_map:
             (assets / CLASS_MAP_NAME).write_text(contents.class_map, encoding="utf-8")
         module = HubModule(contents, assets)

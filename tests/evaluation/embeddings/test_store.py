@@ -111,7 +111,7 @@ def test_the_index_appears_after_the_data(tmp_path, monkeypatch):
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", killed_before_the_index)
-    writer = store.ShardWriter(space, {})
+    writer = store.ShardWriter(space.directory, space.description, {})
     writer.add("a", np.ones((1, 5), np.float32))
     with pytest.raises(KeyboardInterrupt):
         writer.flush()
@@ -126,7 +126,7 @@ def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch):
 
     space = EmbeddingStore(tmp_path).space({})
     monkeypatch.setattr(store, "_write_rows", full)
-    writer = store.ShardWriter(space, {})
+    writer = store.ShardWriter(space.directory, space.description, {})
     writer.add("a", np.ones((1, 5), np.float32))
     with pytest.raises(EvaluationError, match="No space left"):
         writer.flush()

@@ -439,11 +439,8 @@ def test_functions_that_are_none(handle, word):
 
 
 def test_remote_handles_go_through_tensorflow_hub(tmp_path, monkeypatch):
-    from hares_tf.hub import remote
-
     folder = _module(tmp_path / "cached", _pair, _spec(None, None)).path
-    hub = remote._tensorflow_hub()
-    monkeypatch.setattr(hub, "resolve", lambda handle: str(folder))
+    monkeypatch.setattr("tensorflow_hub.resolve", lambda handle: str(folder))
     module = locate("https://tfhub.dev/google/frill/1")
     assert module.path == folder and module.name == "frill"
     (folder / "saved_model.pb").unlink()
@@ -453,6 +450,6 @@ def test_remote_handles_go_through_tensorflow_hub(tmp_path, monkeypatch):
     def unreachable(handle):
         raise OSError("no route to host")
 
-    monkeypatch.setattr(hub, "resolve", unreachable)
+    monkeypatch.setattr("tensorflow_hub.resolve", unreachable)
     with pytest.raises(HubError, match=r"cannot be fetched .no route"):
         locate("https://tfhub.dev/google/frill/1")

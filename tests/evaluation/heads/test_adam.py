@@ -16,6 +16,7 @@ from hares_tf.evaluation.heads.adam import AdamHeads, scale_warning, train_heads
 from hares_tf.evaluation.heads.adam_loop import AdamConfig, initial_parameters, learning_rates
 from hares_tf.evaluation.heads.sampling import EmbeddingFeed, StepSampler
 from hares_tf.evaluation.tasks.labels import Labels
+from hares_tf.utils.schedules import warmup_schedule
 
 DIM, ROWS, BATCH = 12, 90, 16
 SPACES = {
@@ -55,7 +56,7 @@ def _reference(feed, labels, config, start, head=0):
     """Adam in float64, from Kingma and Ba's algorithm 1, one step after the other."""
     values = {name: value[head].astype(np.float64) for name, value in start.items()}
     first, second = ({name: np.zeros_like(v) for name, v in values.items()} for _ in range(2))
-    peak, l2 = config.peak_learning_rates[head], config.l2[head]
+    peak, l2 = config.peak_learning_rate, config.l2[head]
     for step in range(config.steps):
         x, targets = (array[0] for array in feed(step, 1))
         x = x.astype(np.float64)
@@ -105,7 +106,7 @@ def test_adam_is_the_published_rule(kind, hidden, steps):
         warm_up=0 if steps == 1 else 40,
         hidden=hidden,
         seeds=(3, 4),
-        peak_learning_rates=(1e-2, 3e-3),
+        peak_learning_rate=3e-3,
         l2=(0.0, 1e-2),
     )
     feed = _feed(kind)
@@ -124,7 +125,7 @@ def test_adam_is_the_published_rule(kind, hidden, steps):
 
 def test_first_step_has_the_size_of_the_learning_rate():
     # Without warm-up the first step is rate * g / (|g| + epsilon): the rate, by Kingma and Ba.
-    config = AdamConfig(steps=1, batch=BATCH, warm_up=0, peak_learning_rates=(0.01,))
+    config = AdamConfig(steps=1, batch=BATCH, warm_up=0, peak_learning_rate=0.01)
     start = initial_parameters(5, DIM, config)
     moved = _train("classes", config)["weights"] - start["weights"]
     np.testing.assert_allclose(np.abs(moved), 0.01, rtol=1e-4)
@@ -132,7 +133,7 @@ def test_first_step_has_the_size_of_the_learning_rate():
 
 def test_schedule():
     config = AdamConfig()
-    assert (config.steps, config.batch, config.peak_learning_rates) == (400_000, 64, (2e-4,))
+    assert (config.steps, config.batch, config.peak_learning_rate) == (400_000, 64, 2e-4)
     places = {
         0: 0,
         2500: 0.5,
@@ -148,18 +149,25 @@ def test_schedule():
     assert 0 < whole[-1] < 1e-10
 
 
+def test_schedule_is_that_of_pretraining():
+    config = AdamConfig(steps=2000, warm_up=500)
+    schedule = warmup_schedule(1.0, config.warm_up, config.steps)
+    expected = [float(schedule(step)) for step in range(0, 2000, 40)]
+    np.testing.assert_allclose(learning_rates(config, 0, 2000)[::40], expected, atol=2e-7)
+
+
 @pytest.mark.parametrize("hidden", [0, 7], ids=["linear", "mlp"])
 def test_heads_together_are_heads_alone(hidden):
-    seeds, rates, l2 = (0, 1, 0), (1e-2, 1e-2, 2e-3), (0.0, 0.0, 0.1)
+    seeds, l2 = (0, 1, 0), (0.0, 0.0, 0.1)
     common = {"steps": 100, "batch": BATCH, "warm_up": 10, "hidden": hidden}
-    together = _train("slots", AdamConfig(**common, seeds=seeds, peak_learning_rates=rates, l2=l2))
+    common["peak_learning_rate"] = 1e-2
+    together = _train("slots", AdamConfig(**common, seeds=seeds, l2=l2))
     for head in range(3):
         alone = _train(
             "slots",
             AdamConfig(
                 **common,
                 seeds=seeds[head : head + 1],
-                peak_learning_rates=rates[head : head + 1],
                 l2=l2[head : head + 1],
             ),
         )
@@ -169,7 +177,7 @@ def test_heads_together_are_heads_alone(hidden):
 
 
 def test_initial_weights():
-    config = AdamConfig(hidden=200, seeds=(0, 1), peak_learning_rates=(1, 1), l2=(0, 0))
+    config = AdamConfig(hidden=200, seeds=(0, 1), l2=(0.0, 0.0))
     start = initial_parameters(300, 400, config)
     shapes = {name: value.shape for name, value in start.items()}
     assert shapes == {
@@ -195,7 +203,7 @@ LONG = {
         warm_up=20,
         hidden=hidden,
         seeds=(0, 1),
-        peak_learning_rates=(1e-2, 1e-3),
+        peak_learning_rate=1e-2,
         l2=(0.0, 0.01),
     )
     for hidden in (0, 7)
@@ -339,7 +347,7 @@ def test_accuracy_of_the_optimum():
         x[train], classes[train, None].astype(np.int32), StepSampler(np.ones(1000, int), 64, 0)
     )
     # The mean of the batch against scikit-learn's sum over rows: C = 1 / (2 l2 rows).
-    config = AdamConfig(steps=3000, warm_up=100, peak_learning_rates=(1e-2,), l2=(1e-3,))
+    config = AdamConfig(steps=3000, warm_up=100, peak_learning_rate=1e-2, l2=(1e-3,))
     heads = train_heads(feed, Labels.classes("abcd"), 20, config)
     peer = LogisticRegression(C=1 / (2 * 1e-3 * 1000), tol=1e-8, max_iter=1000)
     peer.fit(x[train], classes[train])
@@ -358,7 +366,7 @@ def test_separable_blobs_are_separated():
     feed = EmbeddingFeed(
         x, classes[:, None].astype(np.int32), StepSampler(np.ones(400, int), 64, 0)
     )
-    config = AdamConfig(steps=1500, warm_up=100, peak_learning_rates=(1e-2,))
+    config = AdamConfig(steps=1500, warm_up=100, peak_learning_rate=1e-2)
     heads = train_heads(feed, Labels.classes("abcd"), 20, config)
     np.testing.assert_array_equal(heads.logits(x)[0].argmax(axis=1), classes)
 
@@ -388,11 +396,11 @@ def test_embeddings_that_are_not_finite_are_a_sentence(value, hidden):
     ("changes", "message"),
     [
         ({"steps": 100}, "warm-up must end"),
-        ({"seeds": (0, 1)}, "2 seeds, 1 learning rates"),
-        ({"peak_learning_rates": (0.0,)}, "above 0"),
+        ({"seeds": (0, 1)}, "2 seeds and 1 L2 strengths"),
+        ({"peak_learning_rate": 0.0}, "above 0"),
         ({"l2": (-1.0,)}, "not below 0"),
         ({"seeds": (-1,)}, "not below 0"),
-        ({"seeds": (), "peak_learning_rates": (), "l2": ()}, "one of each"),
+        ({"seeds": (), "l2": ()}, "one of each"),
     ],
 )
 def test_impossible_configurations(changes, message):

@@ -12,7 +12,7 @@ from hares_tf.evaluation.heads.scaling import Standardizer
 from hares_tf.evaluation.heads.svm import LinearSVM
 from hares_tf.evaluation.protocols import Options, Work, make_protocol
 from hares_tf.evaluation.protocols.base import every_fifth
-from hares_tf.evaluation.protocols.fast import LINEAR_C
+from hares_tf.evaluation.protocols.heads import LINEAR_C
 from hares_tf.evaluation.protocols.svm import SVM_C
 from hares_tf.evaluation.results.metrics import METRICS
 from hares_tf.evaluation.tasks.declaration import Schedule, Task, Windows

@@ -198,10 +198,10 @@ def test_two_copies_of_the_audio_are_told(copy):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (",0\n", ",yes\n", "row 2: hasbird of 64486 is 'yes', not 0 or 1"),
+        (",0\n", ",yes\n", r"row 2 \(64486\): The label 'yes' is none"),
         ("2525", "64486", "row 3: 64486 is listed already"),
         ("2525", "759808e5-f824-401e-9058", "row 2: 759808e5-f824-401e-9058 is listed already"),
-        ("2525", "", "row 3: the column 'itemid' is empty"),
+        ("2525", "", "row 3: the name of the recording is empty"),
         ("hasbird", "bird", "no column 'hasbird'"),
     ],
 )

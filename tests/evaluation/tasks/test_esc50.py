@@ -94,7 +94,7 @@ def test_absent_clips_are_missing(copy):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        (",1,0,class_00", ",6,0,class_00", "row 2: fold '6' is not one of"),
+        (",1,0,class_00", ",6,0,class_00", "row 2: the split or fold '6' is not one of"),
         ("9-101-A-48.wav", "9-100-A-49.wav", "row 3: 9-100-A-49.wav is listed already"),
         (",2,1,class_01", ",2,0,class_01", "row 3: target 0 is 'class_01' here and 'class_00'"),
         ("class_01", "class_00", "has 49 categories and 50 targets"),

@@ -131,9 +131,9 @@ def test_recordings_without_split_are_left_out_and_counted(copy):
     ("text", "message"),
     [
         (SPLIT + "bus-lyon-1-1-a,train\n", "names 1 recordings .* such as 'bus-lyon-1-1-a'"),
-        (SPLIT + "tram-vienna-7-2-a,test\n", "row 7: tram-vienna-7-2-a is listed already in row 6"),
-        (SPLIT.replace("validation", "dev"), "row 6: split 'dev' is not one of train"),
-        (SPLIT.replace("metro-paris-10-320-a.wav", "audio/"), "row 4: the column 'file' is empty"),
+        (SPLIT + "tram-vienna-7-2-a,test\n", r"row 7: tram-.* is listed already \(.*row 6\)"),
+        (SPLIT.replace("validation", "dev"), "row 6: the split or fold 'dev' is not one of train"),
+        (SPLIT.replace("metro-paris-10-320-a.wav", "audio/"), "row 4: the name .* is empty"),
         (SPLIT.replace("a.wav,test", "a.wav"), "row 2: [16] cells"),
         (SPLIT.replace("test", "train"), "no row has the split 'test'"),
     ],
@@ -194,7 +194,7 @@ def test_a_second_copy_is_told(copy):
     ("file", "old", "new", "message"),
     [
         ("fold1_train.txt", "\tmetro\n", "\n", "entry 3: not a file and its scene"),
-        ("fold1_train.txt", "\tmetro\n", "\tbeach\n", "entry 3: 'beach' is none of the scenes"),
+        ("fold1_train.txt", "\tmetro\n", "\tbeach\n", "entry 3 .*'beach' is none of"),
         ("fold1_evaluate.txt", "tram-vienna-7-2-a", "airport-barcelona-0-0-a", "listed already"),
     ],
 )

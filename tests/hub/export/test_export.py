@@ -21,6 +21,7 @@ from hares_tf.hub.export import conformance
 from hares_tf.hub.export import exporter as export
 from hares_tf.hub.export import module as hub_module
 from hares_tf.hub.loader import load
+from hares_tf.hub.model_card import ModelCard
 from hares_tf.models import create_model
 from hares_tf.utils.files import sha256_file
 
@@ -191,7 +192,7 @@ def test_regularization_losses_are_saved(tmp_path):
     model = create_model(micro.NAME)
     kernel = model.network.trainable_variables[0]
     kernel.regularizer = keras.regularizers.L2(0.5)
-    hub_module.save(model, {}, tmp_path / "m")
+    hub_module.save(model, ModelCard({}), tmp_path / "m")
     loaded = tf.saved_model.load(str(tmp_path / "m"))
     (loss,) = loaded.regularization_losses
     np.testing.assert_allclose(loss(), 0.5 * np.sum(np.square(kernel)), rtol=1e-6)

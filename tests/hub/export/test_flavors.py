@@ -12,6 +12,7 @@ from hares_tf.hub import HubError, load, locate
 from hares_tf.hub.export import conformance, export_module
 from hares_tf.hub.export import exporter as export
 from hares_tf.hub.export import module as hub_module
+from hares_tf.hub.model_card import ModelCard
 from hares_tf.models import create_model, folded_nfnet
 from hares_tf.models.classifier import Classifier
 
@@ -45,7 +46,7 @@ def folders(model, classifier, tmp_path_factory):
     """The serving flavor in both precisions."""
     root = tmp_path_factory.mktemp("flavors")
     for precision in TOLERANCES:
-        hub_module.save(model, {}, root / precision, classifier, "serving", precision)
+        hub_module.save(model, ModelCard({}), root / precision, classifier, "serving", precision)
     return root
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from hares_tf.audio import load_audio
 from hares_tf.hub import load, locate
 from hares_tf.hub.export import module as hub_module
+from hares_tf.hub.model_card import ModelCard
 from hares_tf.models import create_model
 from hares_tf.models.classifier import Classifier
 
@@ -40,7 +41,7 @@ def classifying(tmp_path_factory):
     dense = keras.layers.Dense(3)
     dense.build((None, 160))
     folder = tmp_path_factory.mktemp("modules") / "classifying"
-    hub_module.save(model, {}, folder, Classifier(dense, ("a", "b", "c")))
+    hub_module.save(model, ModelCard({}), folder, Classifier(dense, ("a", "b", "c")))
     return load(folder)
 
 

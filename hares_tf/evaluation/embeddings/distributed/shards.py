@@ -28,8 +28,7 @@ _SHARDS_PER_WORKER = 4
 class Target:
     """The destination of embeddings, and everything but the clip that they depend on.
 
-    It replaces an `EmbeddingSpace` that is only written to, because opening one reads and checks
-    all its shards.
+    Workers get it instead of an `EmbeddingSpace`, because opening one reads and checks all shards.
 
     Attributes:
         handle: names the model for workers.
@@ -99,7 +98,8 @@ def run_shard(shard: Shard) -> dict[str, str]:
     """
     with _turn:
         encoder = _encoder(shard.target)
-        writer = ShardWriter(shard.target, {"interface": encoder.interface})
+        notes = {"interface": encoder.interface}
+        writer = ShardWriter(shard.target.directory, shard.target.description, notes)
         try:
             return embed_items(shard.items, shard.target.plan, encoder, writer)
         finally:

@@ -1,13 +1,10 @@
-"""The model card: what a module says about itself, as JSON in its assets."""
+"""The model card of an exported encoder."""
 
 from importlib import metadata
 
 from hares_tf import __version__
 from hares_tf.hub.flavors import FLOAT32, REUSABLE
-
-#: In the assets: columns `index`, `display_name`, as those of YAMNet but for its `mid`.
-CLASS_MAP_NAME = "class_map.csv"
-CARD_SCHEMA = 1
+from hares_tf.hub.model_card import CARD_SCHEMA, CLASS_MAP_NAME, ModelCard
 
 
 def make_card(
@@ -20,19 +17,19 @@ def make_card(
     flavor: str = REUSABLE,
     precision: str = FLOAT32,
     deviation: float | None = None,
-) -> dict:
-    """Describes a `WaveformEncoder`.
+) -> ModelCard:
+    """Returns the card of a `WaveformEncoder`.
 
     Args:
         model: the built encoder.
         name: the module's name, also in results.
-        version: of the module.
+        version: the module's version.
         weights: provenance: at least {"source": ...}.
         description: one sentence.
-        classifier: a `Classifier` that the module brings with it, or None.
+        classifier: the module's `Classifier`, or None.
         flavor: one of `hub.flavors.FLAVORS`.
         precision: one of `hub.flavors.PRECISIONS`.
-        deviation: of the serving flavor, from the model (`hub.folded.deviation`).
+        deviation: deviation of the serving flavor from the model (`export.folding.deviation`).
     """
     import tensorflow as tf
 
@@ -46,14 +43,13 @@ def make_card(
                 ", training equals inference, and the branches' weights get zero gradients at first"
             )
         notes.append(f"{note}.")
-    interface = _interface(model, classifier, flavor)
     classes = {}
     if classifier is not None:
         classes = {
             "classes": len(classifier.classes),
             "class_map": f"assets/{CLASS_MAP_NAME}",
         }
-    return {
+    fields = {
         "schema": CARD_SCHEMA,
         "name": name,
         "version": version,
@@ -67,7 +63,7 @@ def make_card(
         "flavour": flavor,
         "precision": precision,
         **({} if deviation is None else {"deviation_from_model": float(f"{deviation:.1e}")}),
-        "interface": interface,
+        "interface": _interface(model, classifier, flavor),
         **classes,
         "training_is_stochastic": flavor == REUSABLE and model.is_stochastic,
         "notes": notes,
@@ -78,6 +74,7 @@ def make_card(
             "keras": metadata.version("keras"),
         },
     }
+    return ModelCard(fields)
 
 
 def _interface(model, classifier, flavor: str) -> dict:
