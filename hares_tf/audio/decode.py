@@ -19,24 +19,31 @@ _PEAK_LIMIT = 32.0
 _BLOCK_SAMPLES = 1 << 24
 # Outside these a header is damaged rather than unusual, and resampling would run out of memory.
 _LOWEST_RATE, _HIGHEST_RATE = 1_000, 4_000_000
+# libsndfile's names of the formats whose containers are examined.
+_FORMATS = frozenset(
+    ("WAV", "WAVEX", "RF64", "AIFF", "AU", "CAF", "W64", "FLAC", "OGG", "MP3", "NIST")
+)
+# 8 kbit/s are 1000 bytes per second. Silence takes fewer: 14 bytes for 65535 samples in FLAC, one
+# or two for 120 ms in Opus.
+_LEAST_BYTES_PER_SECOND = {"FLAC": 10, "OGG": 10, "CAF": 50}
 # Some MP3 encoders count the frame that holds the Xing tag, so two frames may be missing.
 _MP3_SLACK = 2 * 1152
-# libsndfile's number of frames where the header states none.
-_UNKNOWN_FRAMES = np.iinfo(np.int64).max
 
 
 def load_audio(path_or_bytes, sample_rate: int = 16_000) -> np.ndarray:
     """Decodes a sound file to mono at `sample_rate`.
 
-    Reads what libsndfile reads: WAV (8 to 32 bit integers, floats, A-law, mu-law, ADPCM), FLAC,
-    Ogg (Vorbis, Opus), MP3, AIFF, AU, CAF and others, at any sample rate from 1 kHz and with any
-    number of channels. Channels are averaged, then resampled (soxr, high quality), then values
+    Reads WAV (8 to 32 bit integers, floats, A-law, mu-law, ADPCM; also RF64 and Wave64), FLAC,
+    Ogg (Vorbis, Opus), MP3, AIFF, AU, CAF and SPHERE files at any sample rate from 1 kHz and with
+    any number of channels. Channels are averaged, then resampled (soxr, high quality), then values
     beyond full scale are clipped: float files and lossy codecs exceed it a little, and resampling
     overshoots. At an unchanged rate nothing is resampled. Threads may call this together, and
     decode in parallel when given paths.
 
-    Truncation is noticed in WAV, AIFF, FLAC and Ogg files, and in MP3 files that carry a Xing or
-    VBRI header; the other formats do not tell, or are not asked.
+    Every sample of a file comes out, or an error says why not: streams that follow each other
+    (chained Ogg, joined MP3, FLAC, WAV or AIFF files, also at other rates) are read one after the
+    other, and wrong counts in headers are corrected by what is there. An MP3 file that states no
+    number of frames may lack some at its end without notice.
 
     Args:
         path_or_bytes: a path (`str` or `os.PathLike`), or a whole file's contents (`bytes`,
@@ -64,14 +71,21 @@ def load_audio(path_or_bytes, sample_rate: int = 16_000) -> np.ndarray:
         container = examine(stream, size)
         if container.problem:
             raise AudioError(f"{name} {container.problem}; fetch it again.")
-        if container.content is not None:
-            stream = _Memory(container.content)
-        waveform, file_rate = _decode(stream, name, container.has_length)
-        if file_rate != sample_rate:
-            resampled = soxr.resample(waveform, file_rate, sample_rate, quality="HQ")
-            # A sample or two at a high rate last less than one at a low rate: keep their mean.
-            waveform = resampled if resampled.size else waveform.mean(keepdims=True)
+        parts = []
+        for item in container.streams:
+            source = stream if item.content is None else _Memory(item.content)
+            waveform, file_rate = _decode(source, name, size, item.samples)
+            parts.append(_resampled(waveform, file_rate, sample_rate))
+        waveform = parts[0] if len(parts) == 1 else np.concatenate(parts)
     return np.clip(waveform, -1.0, 1.0, out=waveform)
+
+
+def _resampled(waveform: np.ndarray, file_rate: int, sample_rate: int) -> np.ndarray:
+    if file_rate == sample_rate:
+        return waveform
+    resampled = soxr.resample(waveform, file_rate, sample_rate, quality="HQ")
+    # A sample or two at a high rate last less than one at a low rate: keep their mean.
+    return resampled if resampled.size else waveform.mean(keepdims=True)
 
 
 class _Memory(io.BytesIO):
@@ -134,8 +148,12 @@ def _opened(path_or_bytes):
             raise AudioError(f"{name} cannot be read: {error}.") from error
 
 
-def _decode(stream, name: str, has_length: bool) -> tuple[np.ndarray, int]:
-    """The mono waveform `[samples]` float32 and its sample rate in Hz."""
+def _decode(stream, name: str, size: int, samples: int | None) -> tuple[np.ndarray, int]:
+    """Returns the mono waveform `[samples]` float32 and its sample rate in Hz.
+
+    Raises:
+        AudioError: also when fewer than `samples` samples come out.
+    """
     stream.seek(0)
     source = stream if isinstance(stream, _Memory) else stream.fileno()
     try:
@@ -152,17 +170,39 @@ def _decode(stream, name: str, has_length: bool) -> tuple[np.ndarray, int]:
                 f"{name} states a sample rate of {sound.samplerate} Hz, outside "
                 f"{_LOWEST_RATE} to {_HIGHEST_RATE} Hz; its header is probably damaged."
             )
+        if sound.format not in _FORMATS:
+            raise AudioError(
+                f"{name} is a {sound.format} file, and whether such a file is complete cannot be "
+                "checked; convert it to WAV or FLAC."
+            )
+        if sound.format == "MP3" and samples is None:
+            raise AudioError(
+                f"{name} is truncated or damaged: no MPEG audio frames follow each other; "
+                "fetch it again."
+            )
+        _check_duration(sound, size, name)
         waveform = _mono(sound, name)
         frames = len(waveform)
         slack = _MP3_SLACK if sound.subtype.startswith("MPEG") else 0
-        if has_length and frames + slack < sound.frames:
+        expected = max(samples or 0, sound.frames - slack)
+        if frames < expected:
             raise AudioError(
-                f"{name} is truncated: its header states {sound.frames} samples, "
+                f"{name} is truncated or damaged: it holds {expected} samples, "
                 f"{frames} could be decoded; fetch it again."
             )
         if not frames:
             raise AudioError(f"{name} holds no samples (only a header); record it again.")
         return waveform, sound.samplerate
+
+
+def _check_duration(sound: soundfile.SoundFile, size: int, name: str) -> None:
+    """Raises AudioError for a file of `size` bytes that states more sound than it can hold."""
+    seconds = sound.frames / sound.samplerate
+    if seconds > 60 and size < seconds * _LEAST_BYTES_PER_SECOND.get(sound.format, 500):
+        raise AudioError(
+            f"{name} states {seconds:.0f} seconds of sound in {size} bytes, which no codec "
+            "reaches; its header is damaged."
+        )
 
 
 def _mono(sound: soundfile.SoundFile, name: str) -> np.ndarray:
@@ -199,17 +239,7 @@ def _mono(sound: soundfile.SoundFile, name: str) -> np.ndarray:
 def _read_block(sound: soundfile.SoundFile, frames: int, name: str) -> np.ndarray:
     """Up to `frames` samples `[samples, channels]` float32; fewer at the end of the file."""
     try:
-        if sound.frames < _UNKNOWN_FRAMES:
-            return sound.read(frames, dtype="float32", always_2d=True)
-        # FLAC written to a pipe states no length. soundfile then fails at the end of the file,
-        # when it seeks behind the last sample; what was decoded until then is in the buffer.
-        block = np.full((frames, sound.channels), np.nan, np.float32)
-        try:
-            return sound.read(out=block)
-        except soundfile.LibsndfileError as error:
-            if "seek" not in _reason(error):
-                raise
-            return block[: frames - int(np.isnan(block[:, 0]).sum())]
+        return sound.read(frames, dtype="float32", always_2d=True)
     except (soundfile.SoundFileRuntimeError, MemoryError) as error:
         raise AudioError(
             f"{name} is truncated or damaged: decoding stopped ({_reason(error)}); fetch it again."

@@ -10,6 +10,7 @@ import hashlib
 import json
 import lzma
 import os
+import stat
 import tarfile
 import zipfile
 import zlib
@@ -19,8 +20,15 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.audio import AudioError, load_audio
+from hares_tf.recordings.archive_links import TarContents, follow_links
 from hares_tf.recordings.errors import RecordingsError
-from hares_tf.recordings.folders import audio_files
+from hares_tf.recordings.folders import (
+    Listing,
+    complete,
+    hidden_reason,
+    is_metadata,
+    list_files,
+)
 from hares_tf.recordings.sound import FileSound, Sound, digest_of_unreadable
 from hares_tf.utils.errors import reason
 from hares_tf.utils.files import DigestCache, cache_dir
@@ -33,6 +41,8 @@ _LARGEST_COMPRESSED_TAR = 64 * 2**20
 _LARGEST_MEMBER = 2**30
 # In bytes. Audio hardly compresses: an archive that unpacks to more is damaged or malicious.
 _LARGEST_UNPACKED_TAR = 512 * 2**20
+# In bytes. Longer ones are no targets of links.
+_LONGEST_PATH = 4096
 _DAMAGE = (
     tarfile.TarError,
     zipfile.BadZipFile,
@@ -88,7 +98,8 @@ class MemberSound:
                 return content
             if self.archive.lower().endswith(".zip"):
                 return _open_zip(self.archive, os.stat(self.archive).st_mtime_ns).read(self.member)
-            return _unpacked_tar(self.archive, os.stat(self.archive).st_mtime_ns)[self.member]
+            unpacked = _unpacked_tar(self.archive, os.stat(self.archive).st_mtime_ns)
+            return unpacked.files[self.member]
         except _DAMAGE as error:
             raise AudioError(
                 f"The sound {self.member!r} in {self.archive!r} cannot be read ({reason(error)}); "
@@ -143,47 +154,87 @@ def sounds_in(place: Path, ending: str | tuple[str, ...] = ".wav") -> dict[str, 
         ending: the ending of the files' names in lower case, or several of them.
 
     Raises:
-        RecordingsError: the archive is damaged, is a large compressed tar, or does not fit into
-            memory.
+        RecordingsError: a folder cannot be read, or the archive is damaged, is a large compressed
+            tar, or does not fit into memory.
+    """
+    return complete(list_sounds(place, ending), place)
+
+
+def list_sounds(place: Path, ending: str | tuple[str, ...] = ".wav") -> Listing[Sound]:
+    """Lists the audio files in a folder or an archive, and what was left out.
+
+    Links in archives are followed within the archive. Arguments and errors are those of
+    `sounds_in`, except that what cannot be read is listed as left out.
     """
     if place.is_dir():
-        return {name: FileSound(path) for name, path in audio_files(place, ending).items()}
-    archive, name = os.path.abspath(place), place.name.lower()
+        listing = list_files(place, ending)
+        files: dict[str, Sound] = {name: FileSound(path) for name, path in listing.files.items()}
+        return Listing(files, listing.left_out, listing.unreadable)
     try:
-        if name.endswith(".zip"):
-            members = _open_zip(archive, os.stat(archive).st_mtime_ns).infolist()
-            sounds = {
-                m.filename: MemberSound(archive, m.filename, -1, m.file_size) for m in members
-            }
-        elif name.endswith(".tar"):
-            with tarfile.open(archive, "r:") as tar:
-                sounds = {
-                    member.name.removeprefix("./"): MemberSound(
-                        archive, member.name, member.offset_data, member.size
-                    )
-                    for member in tar
-                    if member.isfile()
-                }
-        elif name.endswith(_COMPRESSED_TAR):
-            if os.path.getsize(archive) > _LARGEST_COMPRESSED_TAR:
-                raise RecordingsError(
-                    f"{archive} is a large compressed archive, which cannot be read in place: "
-                    "decompress it to a .tar (for example with gunzip), or unpack it."
-                )
-            sounds = {m.removeprefix("./"): MemberSound(archive, m) for m in _tar_names(archive)}
-        else:
-            raise RecordingsError(f"{place} is neither a folder nor one of {', '.join(ENDINGS)}.")
+        sounds, left_out = _list_archive(os.path.abspath(place))
     except _DAMAGE as error:
         raise RecordingsError(
-            f"{archive} cannot be read ({reason(error)}); it may be damaged: fetch it again."
+            f"{place} cannot be read ({reason(error)}); it may be damaged: fetch it again."
         ) from error
     except MemoryError as error:
-        raise RecordingsError(f"{archive} does not fit into memory; unpack it.") from error
-    return {
-        name: sound
-        for name, sound in sorted(sounds.items())
-        if name.lower().endswith(ending) and not os.path.basename(name).startswith(".")
+        raise RecordingsError(f"{place} does not fit into memory; unpack it.") from error
+    wanted: dict[str, Sound] = {}
+    for name, sound in sorted(sounds.items()):
+        if name.lower().endswith(ending) and not is_metadata(name):
+            if why := hidden_reason(name):
+                left_out.append((name, why))
+            else:
+                wanted[name] = sound
+    # A link without an ending may stand for a folder of recordings.
+    left_out = [
+        (name, why)
+        for name, why in left_out
+        if name.lower().endswith(ending) or not os.path.splitext(name)[1]
+    ]
+    return Listing(wanted, tuple(sorted(left_out)))
+
+
+def _list_archive(archive: str) -> tuple[dict[str, Sound], list[tuple[str, str]]]:
+    """Returns all files of an archive by name, and (name, reason) of what cannot be read."""
+    name = archive.lower()
+    modified = os.stat(archive).st_mtime_ns
+    if name.endswith(".zip"):
+        return _list_zip(archive, _open_zip(archive, modified))
+    if name.endswith(".tar"):
+        with tarfile.open(archive, "r:") as tar:
+            contents: TarContents[Sound] = TarContents.read(
+                tar,
+                lambda member: MemberSound(archive, member.name, member.offset_data, member.size),
+            )
+        return contents.files, contents.left_out
+    if not name.endswith(_COMPRESSED_TAR):
+        raise RecordingsError(f"{archive} is neither a folder nor one of {', '.join(ENDINGS)}.")
+    if os.path.getsize(archive) > _LARGEST_COMPRESSED_TAR:
+        raise RecordingsError(
+            f"{archive} is a large compressed archive, which cannot be read in place: "
+            "decompress it to a .tar (for example with gunzip), or unpack it."
+        )
+    names, left_out = _tar_names(archive)
+    sounds: dict[str, Sound] = {name: MemberSound(archive, name) for name in names}
+    return sounds, [(name, why) for name, why in left_out]
+
+
+def _list_zip(
+    archive: str, packed: zipfile.ZipFile
+) -> tuple[dict[str, Sound], list[tuple[str, str]]]:
+    members = packed.infolist()
+    sounds: dict[str, Sound] = {
+        member.filename: MemberSound(archive, member.filename, -1, member.file_size)
+        for member in members
+        if not stat.S_ISLNK(member.external_attr >> 16)
     }
+    # The content of a symbolic link is its target.
+    links = {
+        member.filename: packed.read(member).decode("utf-8", "surrogateescape")
+        for member in members
+        if stat.S_ISLNK(member.external_attr >> 16) and member.file_size < _LONGEST_PATH
+    }
+    return sounds, follow_links(sounds, links)
 
 
 @functools.lru_cache(maxsize=32)
@@ -192,14 +243,19 @@ def _open_zip(archive: str, mtime: int) -> zipfile.ZipFile:
     return zipfile.ZipFile(archive)
 
 
-def _tar_names(archive: str) -> list[str]:
-    """Returns the names in a compressed tar; cached on disk, because listing it unpacks it."""
+def _tar_names(archive: str) -> tuple[list[str], list[list[str]]]:
+    """Returns the names in a compressed tar, and (name, reason) of what cannot be read.
+
+    They are cached on disk, because listing the archive unpacks it.
+    """
     cache = _listings(cache_dir())
 
     def names() -> str:
-        return json.dumps(list(_unpacked_tar(archive, os.stat(archive).st_mtime_ns)))
+        contents = _unpacked_tar(archive, os.stat(archive).st_mtime_ns)
+        return json.dumps([list(contents.files), contents.left_out])
 
-    return json.loads(cache.remembered([(archive, archive, names)])[0])
+    files, left_out = json.loads(cache.remembered([(f"{archive} 2", archive, names)])[0])
+    return files, left_out
 
 
 @functools.lru_cache(maxsize=4)
@@ -208,15 +264,19 @@ def _listings(folder: Path) -> DigestCache:
 
 
 @functools.lru_cache(maxsize=4)
-def _unpacked_tar(archive: str, mtime: int) -> dict[str, bytes]:
+def _unpacked_tar(archive: str, mtime: int) -> TarContents[bytes]:
     """Returns the files of a small compressed tar; the last few are kept for the next reads."""
-    contents, total = {}, 0
+    total = 0
     with tarfile.open(archive, "r:*") as tar:
-        for member in tar:
-            content = tar.extractfile(member) if member.isfile() else None
-            if content is not None:
-                total += member.size
-                if total > _LARGEST_UNPACKED_TAR:
-                    raise tarfile.TarError("it unpacks to more than such an archive holds")
-                contents[member.name] = content.read()
-    return contents
+
+        def content(member: tarfile.TarInfo) -> bytes:
+            nonlocal total
+            total += member.size
+            if total > _LARGEST_UNPACKED_TAR:
+                raise tarfile.TarError("it unpacks to more than such an archive holds")
+            file = tar.extractfile(member)
+            if file is None:
+                raise tarfile.TarError(f"{member.name} has no content")
+            return file.read()
+
+        return TarContents.read(tar, content)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hares_tf.recordings.archives import place_of, sounds_in
+from hares_tf.recordings.archives import list_sounds, place_of
 from hares_tf.recordings.errors import RecordingsError
 from hares_tf.recordings.folders import AUDIO_ENDINGS
 from hares_tf.recordings.recording import Recording, Source, readable
@@ -34,9 +34,11 @@ def folder_source(
     if labels is not None and len(places) > 1:
         raise RecordingsError("Labels go with one folder of audio, not with several.")
     sounds: dict[str, Sound] = {}
+    left_out: list[tuple[str, str]] = []
     for place, prefix in zip(places, _prefixes(places), strict=True):
-        inside = sounds_in(place, AUDIO_ENDINGS)
-        sounds |= {readable(prefix + name): sound for name, sound in inside.items()}
+        listing = list_sounds(place, AUDIO_ENDINGS)
+        sounds |= {readable(prefix + name): sound for name, sound in listing.files.items()}
+        left_out += [(readable(prefix + name), why) for name, why in listing.left_out]
     where = ", ".join(map(str, places))
     if not sounds:
         raise RecordingsError(
@@ -45,7 +47,7 @@ def folder_source(
     description = {"kind": "folder", "folders": [place.name for place in places], "labels": labels}
     if labels is None:
         recordings = tuple(Recording(name, sound) for name, sound in sounds.items())
-        return Source(where, recordings, description=description)
+        return Source(where, recordings, rejected=tuple(left_out), description=description)
     label_names = sorted({name.partition("/")[0] for name in sounds if "/" in name})
     if not label_names:
         raise RecordingsError(
@@ -61,8 +63,13 @@ def folder_source(
             if "/" in name
         ),
         tuple(label_names),
-        tuple(
-            (name, "lies in no subfolder, so it has no label") for name in sounds if "/" not in name
+        (
+            *(
+                (name, "lies in no subfolder, so it has no label")
+                for name in sounds
+                if "/" not in name
+            ),
+            *left_out,
         ),
         description,
     )

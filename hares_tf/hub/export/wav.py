@@ -9,7 +9,7 @@ Microsoft, 1991), RIFF and WAVE.
 
 import tensorflow as tf
 
-from hares_tf.audio.containers import STREAMING_SIZES
+from hares_tf.audio.containers import HEADER_BYTES, UNKNOWN_SIZES
 
 _HEADER = 12  # "RIFF", size, "WAVE"
 # As many chunks before its samples no recording has.
@@ -57,7 +57,14 @@ def _checked(contents, row, sample_rate: int):
     code, channels, bits = (_number(fields[at : at + 2]) for at in (0, 2, 14))
     rate = _number(fields[4:8])
     begin = data + 8
-    unknown = tf.reduce_any(promised == sorted(STREAMING_SIZES))
+    # Written to a pipe: rounded down to whole frames, or less the header (see UNKNOWN_SIZES).
+    sizes = tf.constant(UNKNOWN_SIZES, tf.int64)
+    unknown = tf.reduce_any(
+        (promised <= sizes) & (promised > sizes - HEADER_BYTES - 2 * channels)
+    ) & (begin + promised > total)
+    riff_size = _number(_bytes(contents, tf.constant(4, tf.int64), 4))
+    # ffmpeg and others leave both sizes at 0.
+    unknown |= (promised == 0) & (riff_size <= 36)
     size = tf.where(unknown, total - begin, promised)
     frames = size // tf.maximum(2 * channels, 1)
     checks = [

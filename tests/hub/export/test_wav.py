@@ -129,3 +129,15 @@ def test_random_bytes_are_decoded_or_refused():
             assert "entry] [3]" in str(error)
         else:
             assert len(found) == length > 0 and np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize(
+    "size", [0, 0x7FFFF000, 0x7FFFFF00, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF - 36, 0xFFFFFFFF]
+)
+def test_sizes_written_to_a_pipe(size, channels):
+    content = bytearray(made(500, channels))
+    stated = size // (2 * channels) * 2 * channels if size < 0xF0000000 else size
+    content[40:44] = struct.pack("<I", stated)
+    content[4:8] = struct.pack("<I", min(stated + 36, 0xFFFFFFFF))
+    same(bytes(content), read(made(500, channels)))
