@@ -272,6 +272,21 @@ def test_flac_whose_header_states_another_rate():
         load_audio(bytes(content))
 
 
+def test_flac_with_samples_that_look_like_a_frame():
+    """Noise is stored as it is, and may hold the header of a frame, checksum included."""
+    header = b"\xff\xf8\xc5\x08\x01\x68"  # the second of several frames of 4096 samples
+    samples = np.random.default_rng(0).integers(-(2**15), 2**15, 10_000, dtype=np.int16)
+    samples[-20:-17] = np.frombuffer(header, ">i2")
+    file = io.BytesIO()
+    soundfile.write(file, samples, RATE, format="FLAC")
+    content = file.getvalue()
+    assert header in content[-60:]
+    for stated in (10_000, 0):
+        changed = bytearray(content)
+        changed[22:26] = stated.to_bytes(4, "big")
+        np.testing.assert_array_equal(load_audio(bytes(changed)), samples / np.float32(2**15))
+
+
 @pytest.mark.parametrize("name", ["Vorbis", "Opus"])
 def test_ogg_with_damaged_or_missing_pages(name):
     """libogg drops such pages without a word."""

@@ -62,9 +62,8 @@ def _checked(contents, row, sample_rate: int):
     unknown = tf.reduce_any(
         (promised <= sizes) & (promised > sizes - HEADER_BYTES - 2 * channels)
     ) & (begin + promised > total)
-    riff_size = _number(_bytes(contents, tf.constant(4, tf.int64), 4))
     # ffmpeg and others leave both sizes at 0.
-    unknown |= (promised == 0) & (riff_size <= 36)
+    unknown |= (promised == 0) & (_number(riff[4:8]) <= 36)
     size = tf.where(unknown, total - begin, promised)
     frames = size // tf.maximum(2 * channels, 1)
     checks = [
