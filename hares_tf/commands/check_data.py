@@ -12,7 +12,8 @@ from hares_tf.commands.program import Command
 from hares_tf.evaluation.suites import tasks_named
 from hares_tf.evaluation.tasks import checking
 from hares_tf.evaluation.tasks.declaration import Places
-from hares_tf.utils.files import DigestCache, cache_dir
+from hares_tf.utils.cache import cache_dir
+from hares_tf.utils.files import DigestCache
 from hares_tf.utils.progress import Progress
 
 DESCRIPTION = """

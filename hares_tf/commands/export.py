@@ -18,12 +18,12 @@ from hares_tf.commands.declaration import (
 )
 from hares_tf.commands.program import Command
 from hares_tf.hub.archive import check_archive, pack
-from hares_tf.hub.errors import HubError
 from hares_tf.hub.export.litert import FORMAT as TFLITE
 from hares_tf.hub.export.serving_root import add_version, check_serving_root
 from hares_tf.hub.flavors import FLAVORS, FLOAT32, PRECISIONS, REUSABLE, check_flavor
 from hares_tf.models.registry import get_spec, list_models
 from hares_tf.utils.files import sha256_file
+from hares_tf.utils.keras import require_tensorflow_backend
 from hares_tf.utils.plugins import load_plugin
 from hares_tf.utils.tensorflow import import_tensorflow
 
@@ -184,6 +184,7 @@ def _run(values: Any) -> None:
     spec = get_spec(checkpoint.run.model if checkpoint else values.model)
 
     import_tensorflow()
+    require_tensorflow_backend("The export of SavedModels")
     import keras
 
     from hares_tf.hub.export.exporter import check_destination, export_module
@@ -193,11 +194,6 @@ def _run(values: Any) -> None:
         check_destination(Path(values.output), values.overwrite)
     else:
         check_serving_root(Path(values.serving_root))
-    if keras.backend.backend() != "tensorflow":
-        raise HubError(
-            f"SavedModels need TensorFlow, but KERAS_BACKEND is {keras.backend.backend()!r}; "
-            "unset it."
-        )
     keras.utils.set_random_seed(values.seed)
     model = create_model(spec.name)
     classifier, name = None, values.name

@@ -8,6 +8,7 @@ from hares_tf.commands import flags
 from hares_tf.commands.declaration import Flag
 from hares_tf.commands.program import Command, termination_as_interrupt
 from hares_tf.finetune.settings import Settings
+from hares_tf.utils.keras import require_tensorflow_backend
 from hares_tf.utils.tensorflow import import_tensorflow
 
 DESCRIPTION = """
@@ -129,6 +130,7 @@ def _run(values: Any) -> None:
         check_paths(values.handle, values.output, values.report, values.overwrite)
         recordings = read_recordings(values.audio, values.labels, **table)
         tf = import_tensorflow()
+        require_tensorflow_backend("Fine-tuning")
         for device in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(device, True)
         result = finetune(

@@ -12,6 +12,7 @@ from hares_tf.commands.program import Command
 from hares_tf.pretrain.config_names import list_configs
 from hares_tf.pretrain.errors import PretrainError
 from hares_tf.pretrain.strategy import STRATEGIES
+from hares_tf.utils.keras import require_tensorflow_backend
 from hares_tf.utils.plugins import load_plugin
 from hares_tf.utils.tensorflow import import_tensorflow
 
@@ -98,7 +99,7 @@ def _run(values: Any, overrides: Sequence[str]) -> int:
         load_plugin(plugin)
     config = load_config(values.config, overrides)
     tf = import_tensorflow()
-    import keras
+    require_tensorflow_backend("Pretraining")
 
     from hares_tf.data.folder_cache import prepared
     from hares_tf.pretrain.learner import make_objective
@@ -106,11 +107,6 @@ def _run(values: Any, overrides: Sequence[str]) -> int:
     from hares_tf.pretrain.strategy import make_strategy
     from hares_tf.pretrain.trainer import pretrain
 
-    if keras.backend.backend() != "tensorflow":
-        raise PretrainError(
-            f"Training needs TensorFlow, but KERAS_BACKEND is {keras.backend.backend()!r}; unset "
-            "it."
-        )
     if values.labels and not make_objective(config).needs_labels:
         raise PretrainError(f"{config.objective.name} takes no --labels.")
     if values.exact_resume:

@@ -8,6 +8,7 @@ that the user can correct (one sentence on stderr, no traceback without `--debug
 
 import contextlib
 import difflib
+import io
 import logging
 import os
 import re
@@ -37,6 +38,7 @@ from hares_tf.commands.declaration import (
     flat,
 )
 from hares_tf.utils.errors import HaresError
+from hares_tf.utils.keras import import_problem
 
 HELP_WIDTH = 100
 DEBUG = Flag(
@@ -81,6 +83,7 @@ class Command:
             The exit code.
         """
         argv = list(sys.argv[1:] if argv is None else argv)
+        _prepare_streams()
         # Warnings of TensorFlow (retracing for a new length, the place of assets) ask for nothing
         # that the user of a command could do.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -103,6 +106,12 @@ class Command:
                 f"{where}{error.strerror or error}; check the path, its permissions and the free "
                 "space.",
             )
+            return 2
+        except Exception as error:
+            problem = import_problem(error)
+            if problem is None:
+                raise
+            self._fail(argv, str(problem))
             return 2
         except KeyboardInterrupt:
             print(f"\n{self.name}: interrupted; {self.interrupted}", file=sys.stderr)
@@ -178,6 +187,22 @@ def termination_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _prepare_streams() -> None:
+    """Makes printing safe: with closed descriptors, and with streams that cannot show every name.
+
+    Where descriptor 1 or 2 is closed, the next file to be opened would get its number, and what
+    libraries print would be written into that file.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _reader_is_gone() -> bool:

@@ -10,7 +10,7 @@ from hares_tf.data.prepare import UNFINISHED, carry_out
 from hares_tf.data.shard_writer import Settings
 from hares_tf.recordings.labeled_folder import SUBFOLDER, folder_source
 from hares_tf.recordings.labeled_table import table_source
-from hares_tf.utils.files import cache_dir
+from hares_tf.utils.cache import cache_dir
 from hares_tf.utils.progress import Progress
 
 
@@ -32,7 +32,7 @@ def prepared(
             meant for small folders, which are decoded in minutes; use `hares-prepare` for others.
         sample_rate: sample rate of clips that are prepared here, in hertz.
         cache: the cache folder, whose subfolder `prepared` holds the copies; default:
-            `files.cache_dir()`.
+            `cache_dir()`.
         progress: a mode of `hares_tf.utils.progress.Progress`.
         labels: None; "subfolder"; or a CSV with the columns `file` and `label`. See
             `recordings.folder_source` and `recordings.table_source`.

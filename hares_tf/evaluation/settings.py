@@ -9,7 +9,7 @@ from hares_tf.evaluation.encoders.runtime import Runtime
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.protocols import PROTOCOLS, Options, Protocol, make_protocol
 from hares_tf.evaluation.tasks import Places
-from hares_tf.utils.files import cache_dir
+from hares_tf.utils.cache import cache_dir
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from hares_tf.hub.errors import HubError
-from hares_tf.utils.files import atomic_directory, atomic_file, cache_dir, locked, sha256_file
+from hares_tf.utils.cache import cache_dir
+from hares_tf.utils.files import atomic_directory, atomic_file, locked, sha256_file
 
 ENDINGS = (".tar.gz", ".tgz", ".tar")
 

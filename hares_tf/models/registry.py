@@ -1,12 +1,12 @@
 """The registry of encoders. Listing them imports neither Keras nor TensorFlow."""
 
 import difflib
-import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hares_tf.models.errors import ModelError
+from hares_tf.utils.lazy import load
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,7 @@ def create_model(name: str, dtype=None, **options):
     spec = get_spec(name)
     factory = spec.factory
     if isinstance(factory, str):
-        module, function = factory.split(":")
-        factory = getattr(importlib.import_module(module), function)
+        factory = load(factory)
     _check_options(spec, factory, options)
     return factory(name, dtype=dtype, **spec.arguments, **options)
 

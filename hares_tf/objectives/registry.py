@@ -1,11 +1,11 @@
 """The registry of objectives. Listing them imports no Keras."""
 
 import difflib
-import importlib
 import inspect
 from collections.abc import Callable
 
 from hares_tf.objectives.errors import ObjectiveError
+from hares_tf.utils.lazy import load
 
 _FACTORIES: dict[str, str | Callable] = {
     "simclr": "hares_tf.objectives.simclr:SimCLR",
@@ -49,8 +49,7 @@ def create_objective(name: str, **settings):
     check_name(name)
     factory = _FACTORIES[name]
     if isinstance(factory, str):
-        module, class_name = factory.split(":")
-        factory = getattr(importlib.import_module(module), class_name)
+        factory = load(factory)
     known = set(inspect.signature(factory).parameters)
     if unknown := sorted(set(settings) - known):
         raise ObjectiveError(

@@ -11,7 +11,8 @@ from hares_tf.evaluation import evaluate
 from hares_tf.evaluation.suites import resolve
 from hares_tf.evaluation.tasks import Places
 from hares_tf.evaluation.tasks.preparing import prepare
-from hares_tf.utils.files import DigestCache, cache_dir
+from hares_tf.utils.cache import cache_dir
+from hares_tf.utils.files import DigestCache
 from hares_tf.utils.progress import Progress
 
 

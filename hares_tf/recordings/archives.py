@@ -30,8 +30,9 @@ from hares_tf.recordings.folders import (
     list_files,
 )
 from hares_tf.recordings.sound import FileSound, Sound, digest_of_unreadable
+from hares_tf.utils.cache import cache_dir
 from hares_tf.utils.errors import reason
-from hares_tf.utils.files import DigestCache, cache_dir
+from hares_tf.utils.files import DigestCache
 
 _COMPRESSED_TAR = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 ENDINGS = (".zip", ".tar", *_COMPRESSED_TAR)

@@ -16,9 +16,10 @@ import os
 import shutil
 import sqlite3
 import threading
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+
+from hares_tf.utils.temporary import temporary_name
 
 # Digests asked for, and remembered, at once: hashing a large data set takes hours, and what is done
 # must survive a kill.
@@ -28,17 +29,9 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
-def cache_dir() -> Path:
-    """Returns the cache folder: $HARES_CACHE_DIR, else `hares-tf` in the user's cache folder."""
-    if "HARES_CACHE_DIR" in os.environ:
-        return Path(os.environ["HARES_CACHE_DIR"])
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "hares-tf"
-
-
 def _temporary_sibling(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    return path.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{path.name}")
+    return path.with_name(temporary_name(path.name))
 
 
 @contextlib.contextmanager

@@ -7,6 +7,27 @@ finished work, in a fraction of a second.
 import importlib
 import sys
 from collections.abc import Callable
+from typing import Any
+
+from hares_tf.utils.keras import import_problem
+
+
+def load(path: str) -> Any:
+    """Imports a module and returns an object in it.
+
+    Args:
+        path: "module:name".
+
+    Raises:
+        KerasError: Keras cannot be imported as it is set up.
+    """
+    module, name = path.split(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except Exception as error:
+        if problem := import_problem(error):
+            raise problem from error
+        raise
 
 
 def attach(package: str, homes: dict[str, str]) -> tuple[Callable, Callable, list[str]]:
@@ -23,7 +44,7 @@ def attach(package: str, homes: dict[str, str]) -> tuple[Callable, Callable, lis
     def __getattr__(name: str):
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        value = load(f"{package}.{homes[name]}:{name}")
         setattr(sys.modules[package], name, value)
         return value
 

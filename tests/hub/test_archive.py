@@ -20,7 +20,7 @@ import pytest
 import tensorflow as tf
 
 from hares_tf.hub import HubError, archive, locate
-from hares_tf.utils.files import cache_dir
+from hares_tf.utils.cache import cache_dir
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

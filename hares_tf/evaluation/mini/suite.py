@@ -12,7 +12,8 @@ from hares_tf.evaluation.mini.tree import VERSION, write
 from hares_tf.evaluation.tasks import HARES, load_task
 from hares_tf.evaluation.tasks.declaration import SPLITS, Manifest, Places, Task
 from hares_tf.evaluation.tasks.labels import Labels
-from hares_tf.utils.files import atomic_directory, cache_dir, locked
+from hares_tf.utils.cache import cache_dir
+from hares_tf.utils.files import atomic_directory, locked
 
 _LIST = "sizes.json"
 # Module of this package -> its functions that return the tree of a data set.

@@ -30,7 +30,8 @@ from hares_tf.recordings.tfds_records import (
     records,
     varint,
 )
-from hares_tf.utils.files import atomic_file, cache_dir
+from hares_tf.utils.cache import cache_dir
+from hares_tf.utils.files import atomic_file
 from hares_tf.utils.tensorflow import import_tensorflow
 
 _INDEX_VERSION = 1

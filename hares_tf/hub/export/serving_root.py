@@ -7,11 +7,11 @@ version appears whole: it is written under a name that is not a number, and rena
 import contextlib
 import os
 import shutil
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
 from hares_tf.hub.errors import HubError
+from hares_tf.utils.temporary import temporary_name
 
 
 def check_serving_root(root: Path) -> None:
@@ -61,7 +61,7 @@ def add_version(
     root = Path(os.path.realpath(root))
     check_serving_root(root)
     # Inside of the root: a folder elsewhere may be on another disk, from where none can be renamed.
-    staging = root / f".tmp-{uuid.uuid4().hex[:12]}"
+    staging = root / temporary_name("version")
     new_folders = [folder for folder in (root, *root.parents) if not folder.exists()]
     staging.mkdir(parents=True)
     for folder in new_folders:
