@@ -282,7 +282,9 @@ def _load_weights(model, values: Any, source: str | None) -> dict:
     return {"source": source, "file": path.name, "sha256": sha256_file(path)}
 
 
-COMMAND = Command("hares-export", DESCRIPTION, FLAGS, _run, EXCLUSIVE)
+COMMAND = Command(
+    "hares-export", DESCRIPTION, FLAGS, _run, EXCLUSIVE, interrupted="nothing was written"
+)
 main = COMMAND.main
 
 if __name__ == "__main__":

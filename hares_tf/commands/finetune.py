@@ -6,7 +6,7 @@ from typing import Any
 
 from hares_tf.commands import flags
 from hares_tf.commands.declaration import Flag
-from hares_tf.commands.program import Command, termination_as_interrupt
+from hares_tf.commands.program import Command
 from hares_tf.finetune.settings import Settings
 from hares_tf.utils.keras import require_tensorflow_backend
 from hares_tf.utils.tensorflow import import_tensorflow
@@ -122,28 +122,27 @@ def _run(values: Any) -> None:
             "split_column": values.split_column,
             "where": flags.where(values),
         }
-    with termination_as_interrupt():
-        from hares_tf.finetune.pipeline import check_paths, finetune
-        from hares_tf.finetune.recordings import read_recordings
+    from hares_tf.finetune.pipeline import check_paths, finetune
+    from hares_tf.finetune.recordings import read_recordings
 
-        # Before the recordings are listed and TensorFlow starts, which may take minutes.
-        check_paths(values.handle, values.output, values.report, values.overwrite)
-        recordings = read_recordings(values.audio, values.labels, **table)
-        tf = import_tensorflow()
-        require_tensorflow_backend("Fine-tuning")
-        for device in tf.config.list_physical_devices("GPU"):
-            tf.config.experimental.set_memory_growth(device, True)
-        result = finetune(
-            values.handle,
-            recordings,
-            values.output,
-            settings=settings,
-            interface=interface,
-            report=values.report,
-            name=values.name,
-            overwrite=values.overwrite,
-            progress=values.progress,
-        )
+    # Before the recordings are listed and TensorFlow starts, which may take minutes.
+    check_paths(values.handle, values.output, values.report, values.overwrite)
+    recordings = read_recordings(values.audio, values.labels, **table)
+    tf = import_tensorflow()
+    require_tensorflow_backend("Fine-tuning")
+    for device in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(device, True)
+    result = finetune(
+        values.handle,
+        recordings,
+        values.output,
+        settings=settings,
+        interface=interface,
+        report=values.report,
+        name=values.name,
+        overwrite=values.overwrite,
+        progress=values.progress,
+    )
     print(result.text)
 
 

@@ -3,7 +3,7 @@
 Commands define absl flags on a private `FlagValues`, so that they can be called as functions (from
 tests, from other commands) without leaving global state behind. Exit codes: 0 done; 2 a mistake
 that the user can correct (one sentence on stderr, no traceback without `--debug`); 130 interrupted;
-141 the reader of stdout is gone.
+143 terminated; 141 the reader of stdout is gone.
 """
 
 import contextlib
@@ -57,7 +57,7 @@ class Command:
         run: does the work with the parsed flags; its return value, if not None, is the exit code.
         exclusive: groups of flags that exclude each other.
         positional: name of the flag that arguments without a flag are values of.
-        interrupted: what is said to have become of the work after Ctrl-C.
+        interrupted: what is said to have become of the work after Ctrl-C or SIGTERM.
     """
 
     name: str
@@ -88,9 +88,9 @@ class Command:
         # that the user of a command could do.
         logging.getLogger("tensorflow").setLevel(logging.ERROR)
         try:
-            status = self._run(argv)
-            if sys.stdout is not None:
-                sys.stdout.flush()  # fails here, not at the very end, if the reader is gone
+            with _sigterm_raises():
+                status = self._run(argv)
+            sys.stdout.flush()  # fails here, not at the very end, if the reader is gone
             return status
         except HaresError as error:
             hint = f" See `{self.name} --help`." * isinstance(error, UsageError)
@@ -113,9 +113,11 @@ class Command:
                 raise
             self._fail(argv, str(problem))
             return 2
-        except KeyboardInterrupt:
-            print(f"\n{self.name}: interrupted; {self.interrupted}", file=sys.stderr)
-            return 130
+        except KeyboardInterrupt as error:
+            terminated = isinstance(error, _Terminated)
+            how = "terminated" if terminated else "interrupted"
+            print(f"\n{self.name}: {how}; {self.interrupted}", file=sys.stderr)
+            return 128 + (signal.SIGTERM if terminated else signal.SIGINT)
 
     def _fail(self, argv: list[str], sentence: str) -> None:
         if "--debug" in argv:
@@ -169,9 +171,13 @@ class Command:
         return "\n".join(lines)
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM has come."""
+
+
 @contextlib.contextmanager
-def termination_as_interrupt() -> Iterator[None]:
-    """Makes SIGTERM raise KeyboardInterrupt, as Ctrl-C does, so that partial output is removed.
+def _sigterm_raises() -> Iterator[None]:
+    """Makes SIGTERM raise an exception, as Ctrl-C does, so that a command can tidy up.
 
     Outside the main thread, where signals cannot be caught, it does nothing.
     """
@@ -179,10 +185,10 @@ def termination_as_interrupt() -> Iterator[None]:
         yield
         return
 
-    def interrupt(_number, _frame):
-        raise KeyboardInterrupt
+    def terminate(_number, _frame):
+        raise _Terminated
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
         yield
     finally:
@@ -200,6 +206,9 @@ def _prepare_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
+    # Python has no object for a stream that was closed when it started.
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8", closefd=False)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -23,8 +23,9 @@ def start(parent: Connection, threads: int) -> None:
         parent: a pipe whose other end only the parent holds, and closes to end its workers.
         threads: number of threads of a library, unless the environment sets it.
     """
-    # A terminal sends Ctrl-C to all; the parent decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal sends Ctrl-C to all, and some supervisors SIGTERM; the parent decides.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     for name in _THREADS:
         os.environ.setdefault(name, str(threads))
     # No process may allocate all the memory of a GPU that they share.

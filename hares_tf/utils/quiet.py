@@ -18,8 +18,9 @@ _WATCHER = ("/bin/sh", "-c", "read -r line || cat <&1 >&2")
 def hidden_stderr() -> Iterator[None]:
     """Hides what is printed to file descriptor 2, by processes started within, too.
 
-    If the block raises an exception (`SystemExit` included), or this process ends within it, by a
-    fatal signal for example, the hidden text is printed then. Does nothing if stderr is closed.
+    If the block raises an exception (`SystemExit` included, `KeyboardInterrupt` not), or this
+    process ends within it, by a fatal signal for example, the hidden text is printed then. Does
+    nothing if stderr is closed.
     """
     _flush()
     try:
@@ -35,6 +36,8 @@ def hidden_stderr() -> Iterator[None]:
         os.dup2(writer.fileno(), 2)
         try:
             yield
+        except KeyboardInterrupt:
+            raise
         except BaseException:
             _flush()
             shutil.copyfileobj(reader, stderr)

@@ -187,6 +187,16 @@ def _raising(error):
     return Command("hares-test", "fails.", {}, run)
 
 
+def test_sigterm(capsys):
+    def run(_values):
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert Command("hares-test", "is terminated.", {}, run).main([]) == 143
+    assert capsys.readouterr().err == "\nhares-test: terminated; finished parts are kept\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 @pytest.mark.parametrize(
     ("error", "code", "text"),
     [
