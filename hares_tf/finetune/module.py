@@ -17,6 +17,7 @@ from hares_tf.hub.export.signatures import WAVEFORM
 from hares_tf.hub.model_card import CARD_NAME, CLASS_MAP_NAME, ModelCard
 from hares_tf.models.classifier import Classifier
 from hares_tf.utils.errors import reason
+from hares_tf.utils.tensorflow import literal_path
 
 EMBEDDING = "embedding"
 # Waveforms that a written module is checked with: (batch, seconds).
@@ -87,7 +88,7 @@ def check_written(
             f"fresh_logits/{batch}": embedding @ dense[0] + dense[1],
         }
     try:
-        conformance.check_classifier(directory, cases)
+        conformance.check_classifier(Path(literal_path(directory)), cases)
     except conformance.ConformanceError as error:
         raise FinetuneError(
             f"The written module fails its conformance check: {error}. Nothing was kept."

@@ -18,7 +18,7 @@ from hares_tf.hub.archive import ENDINGS, unpack
 from hares_tf.hub.errors import HubError
 from hares_tf.hub.model_card import ModelCard
 from hares_tf.utils.files import DigestCache, sha256_file
-from hares_tf.utils.tensorflow import import_tensorflow
+from hares_tf.utils.tensorflow import import_tensorflow, literal_path
 
 PYTHON_PREFIX = "python:"
 # Differs between two exports of the same model; requests that a server warms up with.
@@ -137,7 +137,7 @@ def load(handle: str | os.PathLike | Callable | LocatedModule):
             return keras.saving.load_model(module.location)
         # Modules in the TF1 hub format carry no tags.
         tags: list[str] | None = [] if (module.location / "tfhub_module.pb").is_file() else None
-        loaded = tf.saved_model.load(os.fspath(module.location), tags=tags)
+        loaded = tf.saved_model.load(literal_path(module.location), tags=tags)
     except Exception as error:  # damaged files surface as whatever their reader trips over
         raise HubError(
             f"{module.handle} cannot be loaded ({_first_line(error)}); it may be incomplete: "

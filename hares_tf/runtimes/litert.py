@@ -11,7 +11,7 @@ from hares_tf.runtimes.errors import ConversionError
 from hares_tf.runtimes.litert_quantization import FLOAT16, INT8, NONE, quantized
 from hares_tf.utils.errors import reason
 from hares_tf.utils.quiet import hidden_stderr
-from hares_tf.utils.tensorflow import import_tensorflow
+from hares_tf.utils.tensorflow import import_tensorflow, literal_path
 
 # Largest difference from the outputs of the module, in standard deviations of the output. Rounding
 # alone was seen to cause 0.003, 0.008 and 0.18 in Slowfast NFNet-F0.
@@ -35,7 +35,9 @@ def convert(directory: Path, quantize: str = NONE) -> bytes:
     tf = import_tensorflow()
 
     name, _ = signature(directory)
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(directory), signature_keys=[name])
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        literal_path(directory), signature_keys=[name]
+    )
     try:
         model = bytes(converter.convert())
     except Exception as error:  # the converter raises errors of any type
@@ -49,7 +51,7 @@ def signature(directory: Path) -> tuple[str, Any]:
     """Returns the name and the function of the signature to convert; it keeps its module alive."""
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(directory))
+    loaded = tf.saved_model.load(literal_path(directory))
     names = list(loaded.signatures)
     name = "serving_default" if "serving_default" in names else names[0] if names else None
     if name is None or (name != "serving_default" and len(names) > 1):

@@ -14,7 +14,7 @@ from hares_tf.hub.export.card import make_card
 from hares_tf.hub.flavors import FLOAT32, REUSABLE, SERVING, check_flavor
 from hares_tf.models.classifier import Classifier
 from hares_tf.utils.files import atomic_directory
-from hares_tf.utils.tensorflow import keep_float32
+from hares_tf.utils.tensorflow import keep_float32, literal_path
 
 # (batch, seconds or samples): one sample, less than a frame, odd lengths, several batch sizes.
 _CASES = {"1x1": (1, 1), "3x159": (3, 159), "2x16000": (2, 16_000), "5x48037": (5, 48_037)}
@@ -177,7 +177,7 @@ def _shapes(variables) -> list[str]:
 
 def _conformance(directory: Path, cases: Path) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-P", conformance.__file__, str(directory), str(cases)],
+        [sys.executable, "-P", conformance.__file__, literal_path(directory), str(cases)],
         capture_output=True,
         text=True,
         check=False,
