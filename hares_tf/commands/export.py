@@ -24,8 +24,8 @@ from hares_tf.hub.flavors import FLAVORS, FLOAT32, PRECISIONS, REUSABLE, check_f
 from hares_tf.models.registry import get_spec, list_models
 from hares_tf.utils.files import sha256_file
 from hares_tf.utils.keras import require_tensorflow_backend
-from hares_tf.utils.plugins import load_plugin
 from hares_tf.utils.tensorflow import import_tensorflow
+from hares_tf.utils.user_code import import_user_code
 
 DESCRIPTION = """
 exports an encoder and its weights as a TF-Hub module: a SavedModel folder that can be called,
@@ -171,7 +171,7 @@ EXCLUSIVE = (
 
 def _run(values: Any) -> None:
     for plugin in values.plugin:
-        load_plugin(plugin)
+        import_user_code(plugin, f"--plugin={plugin}")
     if values.format == TFLITE:
         from hares_tf.hub.export.litert import export
 

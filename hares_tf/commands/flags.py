@@ -53,7 +53,12 @@ HANDLES = replace(
     "Models, .keras files, or python:package.module:function.",
     parser=ListParser(),
 )
-TASKS = listed("tasks", ("mini",), "Suites (hares, mini), ids of tasks, and task files (.toml).")
+TASKS = listed(
+    "tasks",
+    ("mini",),
+    "Suites (hares, mini), ids of tasks, task files (.toml), and Python files that declare tasks "
+    "(.py, or module:TASK; their code is run).",
+)
 DATA_DIR = Flag(
     "data_dir",
     "Folder with one folder per data set, as distributed (hares-check-data describes the layout), "

@@ -13,8 +13,8 @@ from hares_tf.pretrain.config_names import list_configs
 from hares_tf.pretrain.errors import PretrainError
 from hares_tf.pretrain.strategy import STRATEGIES
 from hares_tf.utils.keras import require_tensorflow_backend
-from hares_tf.utils.plugins import load_plugin
 from hares_tf.utils.tensorflow import import_tensorflow
+from hares_tf.utils.user_code import import_user_code
 
 DESCRIPTION = """
 trains an encoder on prepared clips, with or without labels.
@@ -96,7 +96,7 @@ def _run(values: Any, overrides: Sequence[str]) -> int:
     from hares_tf.pretrain.config import load_config
 
     for plugin in values.plugin:
-        load_plugin(plugin)
+        import_user_code(plugin, f"--plugin={plugin}")
     config = load_config(values.config, overrides)
     tf = import_tensorflow()
     require_tensorflow_backend("Pretraining")

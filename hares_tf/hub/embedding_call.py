@@ -23,6 +23,7 @@ from hares_tf.hub.calling import (
     usual_names,
 )
 from hares_tf.hub.errors import HubError
+from hares_tf.utils.errors import reason
 
 # Length of the waveforms that a module is tried with if it takes any length.
 _PROBE_SECONDS = 3.0
@@ -151,7 +152,7 @@ def find_embedding(handle: str, loaded: Any, stated: Mapping) -> EmbeddingCall:
             try:
                 outputs = call.outputs(silence)
             except Exception as error:  # a module may raise anything; every try is reported
-                complaints.append(f"rank {rank}: {_first_line(error)}")
+                complaints.append(f"rank {rank}: {type(error).__name__}: {reason(error)}")
                 continue
             key, output = _choose_output(handle, outputs, stated["output_key"])
             has_time_axis = _has_time_axis(handle, output, one_by_one)
@@ -242,6 +243,8 @@ def _choose_output(handle: str, outputs: Any, key: str | int | None) -> tuple[An
 def _checked(handle: str, name: str, value: Any) -> Any:
     if not tf.is_tensor(value) or not value.dtype.is_floating:
         raise HubError(f"{handle}: {name} is no tensor of floats.")
+    if value.shape.rank and value.shape[-1] == 0:
+        raise HubError(f"{handle}: {name} has no features (its shape is {tuple(value.shape)}).")
     return value
 
 
@@ -261,8 +264,3 @@ def _has_time_axis(handle: str, output: Any, one_by_one: bool) -> bool:
             "axis must be the batch."
         )
     return rank > 2
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:120]}" if lines else type(error).__name__

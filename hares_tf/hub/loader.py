@@ -7,9 +7,7 @@ handle may be anybody's.
 
 import contextlib
 import hashlib
-import importlib
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +15,10 @@ from pathlib import Path
 from hares_tf.hub.archive import ENDINGS, unpack
 from hares_tf.hub.errors import HubError
 from hares_tf.hub.model_card import ModelCard
+from hares_tf.utils.errors import reason
 from hares_tf.utils.files import DigestCache, sha256_file
 from hares_tf.utils.tensorflow import import_tensorflow, literal_path
+from hares_tf.utils.user_code import UserCodeError, import_user_code
 
 PYTHON_PREFIX = "python:"
 # Differs between two exports of the same model; requests that a server warms up with.
@@ -140,7 +140,7 @@ def load(handle: str | os.PathLike | Callable | LocatedModule):
         loaded = tf.saved_model.load(literal_path(module.location), tags=tags)
     except Exception as error:  # damaged files surface as whatever their reader trips over
         raise HubError(
-            f"{module.handle} cannot be loaded ({_first_line(error)}); it may be incomplete: "
+            f"{module.handle} cannot be loaded ({reason(error)}); it may be incomplete: "
             "export or download it again."
         ) from error
     return _retraced(loaded)
@@ -209,16 +209,13 @@ def _locate_function(handle: str) -> LocatedModule:
     module_name, colon, function_name = handle.removeprefix(PYTHON_PREFIX).partition(":")
     if not (module_name and colon and function_name):
         raise HubError(f"{handle}: a function is named as python:package.module:function.")
-    # As with `python script.py`: modules beside the user count.
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
     try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except Exception as error:  # a module may raise anything while it is imported
-        reason = _first_line(error)
-        raise HubError(
-            f"{handle} cannot be imported ({type(error).__name__}: {reason})."
-        ) from error
+        module = import_user_code(module_name, handle)
+    except UserCodeError as error:
+        raise HubError(str(error)) from error
+    if not hasattr(module, function_name):
+        raise HubError(f"{handle}: {module.__name__} has no {function_name}.")
+    function = getattr(module, function_name)
     if not callable(function):
         raise HubError(f"{handle} is a {type(function).__name__}, not a function.")
     card = ModelCard({"sample_rate": getattr(function, "sample_rate", None)})
@@ -270,8 +267,3 @@ def _last_words(address: str) -> str:
     parts = [part for part in address.split("?")[0].split("/") if part]
     named = [part for part in parts if not part.isdigit()]
     return (named or parts)[-1].removesuffix(".tar.gz")
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

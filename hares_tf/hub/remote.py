@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hares_tf.hub import saved_model
 from hares_tf.hub.errors import HubError
+from hares_tf.utils.errors import reason
 from hares_tf.utils.tensorflow import import_tensorflow
 
 
@@ -52,10 +53,9 @@ def _fetch(handle: str) -> Path:
     try:
         return Path(tensorflow_hub.resolve(handle))
     except Exception as error:  # tensorflow_hub raises whatever its download meets
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
         raise HubError(
-            f"{handle} cannot be fetched ({reason}); download it by other means and name the "
-            "folder or the .tar.gz."
+            f"{handle} cannot be fetched ({reason(error)}); download it by other means and "
+            "name the folder or the .tar.gz."
         ) from error
 
 

@@ -3,7 +3,6 @@
 import ast
 import difflib
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,8 @@ from hares_tf.objectives.registry import check_name
 from hares_tf.pretrain import defaults
 from hares_tf.pretrain.config_names import list_configs
 from hares_tf.pretrain.errors import PretrainError
+from hares_tf.utils.errors import reason
+from hares_tf.utils.user_code import import_user_code
 
 #: What the learning rate does after the warm-up, see `hares_tf.utils.schedules`.
 DECAYS = ("cosine", "constant")
@@ -57,7 +58,7 @@ def _config_of(source: str) -> ConfigDict:
         config = module.get_config()
     except Exception as error:  # a user's file may raise anything
         raise PretrainError(
-            f"get_config() of {source} fails ({type(error).__name__}: {error})."
+            f"get_config() of {source} fails ({type(error).__name__}: {reason(error)})."
         ) from error
     if not isinstance(config, ConfigDict):
         raise PretrainError(f"get_config() of {source} gives no ConfigDict.")
@@ -84,13 +85,7 @@ def _module(source: str):
         if path.stem in list_configs():  # as the file lies in the repository
             return importlib.import_module(f"hares_tf.pretrain.configs.{path.stem}")
         raise PretrainError(f"--config={source}: there is no such file.")
-    spec = importlib.util.spec_from_file_location(f"config_{path.stem}", path)
-    assert spec is not None and spec.loader is not None  # it ends in .py
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # a user's file may raise anything
-        raise PretrainError(f"{source} cannot be run ({type(error).__name__}: {error}).") from error
+    module = import_user_code(source, f"--config={source}")
     if not callable(getattr(module, "get_config", None)):
         raise PretrainError(f"{source} has no function get_config().")
     return module

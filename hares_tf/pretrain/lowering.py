@@ -17,6 +17,7 @@ from hares_tf.layers.grouped_convolution import for_an_accelerator
 from hares_tf.pretrain.errors import PretrainError
 from hares_tf.pretrain.learner import Learner
 from hares_tf.pretrain.step import training_step
+from hares_tf.utils.errors import reason
 
 # Programs in which shapes are known only when they run. Where TensorFlow knows a limit, the type
 # says so: tensor<?x3xf32, #stablehlo.bounds<4, ?>>. (`dynamic_slice` is not among them: of fixed
@@ -77,8 +78,9 @@ def lower(function, *specs) -> str:
     try:
         text = compiled.experimental_get_compiler_ir(*specs)(stage="stablehlo")
     except (tf.errors.OpError, ValueError, TypeError) as error:
-        reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise PretrainError(f"The step cannot be compiled for a TPU: {reason[:500]}.") from error
+        raise PretrainError(
+            f"The step cannot be compiled for a TPU: {reason(error, 500)}."
+        ) from error
     if found := obstacles(text):
         raise PretrainError(f"The step cannot be compiled for a TPU: {'; '.join(found)}.")
     return text

@@ -30,6 +30,7 @@ from hares_tf.pretrain.run_record import (
     write_record,
 )
 from hares_tf.pretrain.strategy import check_agreement, is_chief
+from hares_tf.utils.errors import reason
 from hares_tf.utils.progress import Progress
 from hares_tf.utils.tensorflow import keep_float32
 
@@ -218,7 +219,7 @@ class _Run:
             yield
         except tf.errors.ResourceExhaustedError as error:
             raise PretrainError(
-                f"Out of memory ({error.message.splitlines()[0][:200]}). Lower batch, or keep it "
+                f"Out of memory ({reason(error)}). Lower batch, or keep it "
                 "and compute its gradients in chunks (--config.chunk=64) or with "
                 "--config.model.gradient_checkpointing=true; --dry_run estimates what a step takes."
             ) from error

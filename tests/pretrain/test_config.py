@@ -77,24 +77,24 @@ def test_unknown_configurations_and_files(tmp_path):
         load_config("small_simcrl")
     with pytest.raises(PretrainError, match="no such file"):
         load_config(str(tmp_path / "absent.py"))
-    broken = tmp_path / "broken.py"
-    broken.write_text("1 / 0\n")
-    with pytest.raises(PretrainError, match="ZeroDivisionError"):
-        load_config(str(broken))
-    for text, message in (
-        ("def get_config():\n    return {}['x']\n", "KeyError"),
-        ("def get_config():\n    return {}\n", "no ConfigDict"),
+    for number, (text, message) in enumerate(
         (
-            "import ml_collections\ndef get_config():\n    return ml_collections.ConfigDict()\n",
-            "has no batch",
-        ),
+            ("import math\n\n1 / 0\n", r"division by zero \(ZeroDivisionError in .*0.py, line 3\)"),
+            ("import no_such_module\n", r"'no_such_module' \(ModuleNotFoundError in .*, line 1\)"),
+            ("def get_config(:\n", r"invalid syntax \(SyntaxError in .*, line 1\)"),
+            ("def get_config():\n    return {}['x']\n", "KeyError"),
+            ("def get_config():\n    return {}\n", "no ConfigDict"),
+            (
+                "import ml_collections\n\n\nget_config = ml_collections.ConfigDict\n",
+                "has no batch",
+            ),
+            ("x = 1\n", "no function get_config"),
+        )
     ):
+        broken = tmp_path / f"broken{number}.py"
         broken.write_text(text)
-        with pytest.raises(PretrainError, match=message):
+        with pytest.raises(HaresError, match=message):
             load_config(str(broken))
-    broken.write_text("x = 1\n")
-    with pytest.raises(PretrainError, match="no function get_config"):
-        load_config(str(broken))
     with pytest.raises(ModelError, match="slowfast_nfnet_tiny"):
         load_config("demo", ["model.name=slowfast_nfnet_tini"])
 

@@ -12,6 +12,8 @@ from hares_tf.utils.errors import reason
 _RANKS = {1: "one waveform at a time", 3: "on [batch, samples, 1]"}
 # Windows of a recording that are embedded at once: bounds the memory of long recordings.
 _BATCH = 8
+# Lengths that are tried where a model fails, to tell why: multiples, up to this duration.
+_LONGER, _PROBED_SECONDS = (2, 4, 8, 16, 32, 64), 10
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ class Encoder:
             raise
         except Exception as error:  # a foreign module may raise anything
             raise EvaluationError(
-                f"The encoder fails on {shape} ({type(error).__name__}: {reason(error)}). If it "
-                "takes one length only, give --window_samples."
+                f"The encoder fails on {shape} ({type(error).__name__}: {reason(error)}). "
+                + self._length_hint(waveforms.shape[1])
             ) from error
         if embeddings.ndim != 2 or len(embeddings) != len(waveforms) or not embeddings.size:
             raise EvaluationError(
@@ -67,6 +69,30 @@ class Encoder:
                 "before."
             )
         return embeddings
+
+    def _length_hint(self, samples: int) -> str:
+        """Returns a sentence about lengths that the model takes where it fails on `samples`."""
+
+        def takes(length: int) -> bool:
+            try:
+                return np.asarray(self.function(np.zeros((1, length), np.float32))).size > 0
+            except Exception:  # a foreign module may raise anything; whether is what is asked
+                return False
+
+        longest = max(_PROBED_SECONDS * self.sample_rate, 4 * samples)
+        longer = [samples * factor for factor in _LONGER if samples * factor <= longest]
+        taken = [length for length in longer if takes(length)]
+        if len(taken) > 1:
+            return (
+                f"It takes {taken[0]} samples and more, so it needs a minimum length: "
+                f"--window_samples={taken[0]} pads shorter windows with zeros."
+            )
+        if takes(samples // 2 or 1) and takes(samples // 4 or 1):
+            return (
+                f"It takes {samples // 2} samples, so it has a maximum length: give a shorter one "
+                "with --window_samples."
+            )
+        return "If it takes one length only, give that with --window_samples."
 
     def embed_recording(
         self, waveform: np.ndarray, window_seconds: float = 3.0, where: str = ""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 
@@ -86,7 +87,11 @@ def open_encoder(
         return _function_encoder(module, loaded, stated)
     from hares_tf.evaluation.encoders.probe import probe
 
-    encoder = Encoder(*probe(module.handle, loaded, stated))
+    try:
+        encoder = Encoder(*probe(module.handle, loaded, stated))
+    except EvaluationError as error:
+        hint = _preset_hint(module, stated)
+        raise EvaluationError(f"{error} {hint}" if hint else str(error)) from error
     if runtime.name != OPENVINO:
         return encoder
     try:
@@ -96,6 +101,22 @@ def open_encoder(
             raise
         on_fallback(f"{reason(error, 500)}; TensorFlow computes instead.")
         return encoder
+
+
+def _preset_hint(module: loader.LocatedModule, stated: Interface) -> str:
+    """Returns a sentence about the preset that a module's name matched, or ""."""
+    name, preset = preset_for(module.handle)
+    values = [
+        f"--{field}={value}"
+        for field, value in asdict(preset).items()
+        if value is not None and field != "sample_rate" and getattr(stated, field) == value
+    ]
+    if not values:
+        return ""
+    return (
+        f"The name of the module matches the preset {name!r}, which states {', '.join(values)}; if "
+        "that does not fit this module, give other values."
+    )
 
 
 def _function_encoder(
@@ -123,7 +144,7 @@ def _function_encoder(
     def embed(batch: np.ndarray) -> np.ndarray:
         windows = normalized(tiles(batch, stated.window_samples), stated.normalize)
         embeddings = call(windows)
-        if embeddings.ndim != 2 or len(embeddings) != len(windows):
+        if embeddings.ndim != 2 or len(embeddings) != len(windows) or not embeddings.size:
             raise EvaluationError(
                 f"{module.handle} returned shape {embeddings.shape} for a batch of {len(windows)} "
                 "waveforms; it must return [batch, dim]."

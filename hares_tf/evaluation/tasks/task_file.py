@@ -3,7 +3,7 @@
     id = "barks"                     # default: the file's name
     version = 1                      # default 1; raise it when the labels change
     domain = "environment"           # environment, speech or music
-    manifest = "barks.csv"           # relative to --data_dir (default: the TOML's own folder)
+    manifest = "barks.csv"           # below --data_dir, or else beside the TOML file
     window_seconds = 5.0             # clips are tiled with windows of this length
     labels = "classes"               # classes (one of several), tags (any number) or slots
     head = "linear"                  # linear, mlp or svm; default linear
@@ -50,7 +50,7 @@ def read_task_file(path: str | os.PathLike, data_dir: str | os.PathLike | None =
     Args:
         path: the TOML file.
         data_dir: the folder that the manifest's path is relative to, and that no audio path may
-            leave. Default: the TOML's own folder.
+            leave. Default, also where it holds no such manifest: the TOML's own folder.
 
     Raises:
         EvaluationError: what is wrong in the file, and what is allowed.
@@ -80,7 +80,11 @@ def read_task_file(path: str | os.PathLike, data_dir: str | os.PathLike | None =
             )
         return value
 
-    root = Path(data_dir) if data_dir is not None else path.parent
+    root = path.parent
+    if data_dir is not None:
+        manifests = [Path(folder, text("manifest")) for folder in (data_dir, path.parent)]
+        if manifests[0].is_file() or not manifests[1].is_file():
+            root = Path(data_dir)
     task_id = text("id", path.stem)
     if not task_id.replace("_", "").replace("-", "").replace(".", "").isalnum():
         raise EvaluationError(

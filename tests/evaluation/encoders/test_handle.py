@@ -138,7 +138,7 @@ def test_python_functions(tmp_path, monkeypatch):
     ("handle", "word"),
     [
         ("python:nowhere_to_be_found:f", "cannot be imported"),
-        ("python:json:nothing", "cannot be imported"),
+        ("python:json:nothing", "json has no nothing"),
         ("python:json", "python:package.module:function"),
         ("python:json:__doc__", "not a function"),
     ],
