@@ -38,6 +38,7 @@ class ClipSet:
         name: the name that it was prepared under.
         sample_rate: sample rate of all clips, in hertz.
         label_names: the names that the clips' labels index; empty without labels.
+        label_counts: number of clips with each label; empty where it is not known.
         n_clips: number of clips; a clip's number counts the records of all shards in order.
         seconds: total length of the audio.
         content_hash: SHA-256 over the shards' digests: two sets with equal hashes are equal.
@@ -51,6 +52,7 @@ class ClipSet:
     name: str
     sample_rate: int
     label_names: tuple[str, ...]
+    label_counts: tuple[int, ...]
     n_clips: int
     seconds: float
     content_hash: str
@@ -94,6 +96,7 @@ def open_clips(folder: Path | str) -> ClipSet:
             name=str(description["name"]),
             sample_rate=int(description["sample_rate"]),
             label_names=tuple(str(name) for name in description["label_names"]),
+            label_counts=tuple(int(count) for count in description.get("label_counts", ())),
             n_clips=int(description["n_clips"]),
             seconds=int(description["samples"]) / int(description["sample_rate"]),
             content_hash=str(description["content_hash"]),

@@ -86,6 +86,7 @@ class Objective:
     Attributes:
         crops: number of crops of each clip in a batch.
         needs_labels: whether clips must have labels.
+        fewest_clips: the fewest clips in a global batch, and in all, that can be learned from.
         metric_names: keys of `Losses.metrics`.
         chunkable: whether `losses` depends on the encoder only through one call
             `forward.embed(inputs.examples)`. Gradient caching, which computes the embeddings in
@@ -97,6 +98,7 @@ class Objective:
 
     crops = 1
     needs_labels = False
+    fewest_clips = 1
     metric_names: tuple[str, ...] = ()
     chunkable = True
     state: Mapping[str, object]

@@ -80,6 +80,7 @@ class SimCLR(MixingObjective):
     """
 
     crops = 2
+    fewest_clips = 2  # the crops of a clip are told from those of other clips
     metric_names = ("contrastive_accuracy",)
 
     def __init__(self, temperature=0.1, hidden=4096, layers=3, size=128, mixing="log_mel"):

@@ -11,7 +11,7 @@ from hares_tf.pretrain.draws import draw_step
 from hares_tf.pretrain.learner import Learner, create_learner
 from hares_tf.pretrain.loop import make_iterator
 from hares_tf.pretrain.step import gradients_of
-from hares_tf.pretrain.trainer import check_batch
+from hares_tf.pretrain.trainer import check_batch, check_clips
 from hares_tf.utils.tensorflow import keep_float32
 
 #: Share of a device's matrix-multiplication peak that a training step is assumed to reach: the
@@ -39,6 +39,7 @@ def dry_run(config, data, strategy) -> list[str]:
     keep_float32()
     clips = open_clips(data)
     check_batch(config, strategy)
+    check_clips(config, clips)
     with strategy.scope():
         learner = create_learner(config, len(clips.label_names))
     started = time.monotonic()

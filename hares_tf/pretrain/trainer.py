@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from hares_tf.checkpoints.run_files import CHECKPOINTS
 from hares_tf.data import open_clips
-from hares_tf.data.clip_set import check_files
+from hares_tf.data.clip_set import ClipSet, check_files
 from hares_tf.data.reader import explain
 from hares_tf.pretrain.checkpoints import Checkpoints
 from hares_tf.pretrain.errors import PretrainError
@@ -45,6 +45,9 @@ _READING = (
 
 # A preempted machine has little time between the signal and the end.
 _CALL_SECONDS = 5.0
+# A gradient's norm, in units of the loss, that is rounding: clips of silence gave 1e-6, and noise
+# above 1.
+_ROUNDING = 1e-4
 
 
 def pretrain(
@@ -88,6 +91,7 @@ def pretrain(
         )
     clips = open_clips(data)
     check_batch(config, strategy)
+    check_clips(config, clips)
     record = make_record(config, clips, strategy, exact_resume)
     begun = read_record(workdir)
     if begun is not None:
@@ -140,6 +144,26 @@ def check_batch(config, strategy) -> None:
         raise PretrainError(
             "jit_compile=true is for one device: replicas cannot meet inside a compiled step, and "
             "a TPU compiles it anyway."
+        )
+
+
+def check_clips(config, clips: ClipSet) -> None:
+    """Raises PretrainError if the objective cannot learn anything from the clips."""
+    objective = make_objective(config)
+    name, fewest = config.objective.name, objective.fewest_clips
+    for where, count in (("a batch", config.batch), (str(clips.folder), clips.n_clips)):
+        if count < fewest:
+            raise PretrainError(
+                f"{name} compares clips, so {where} needs at least {fewest} of them, not {count}."
+            )
+    if (
+        objective.needs_labels
+        and clips.label_names
+        and set(clips.label_counts) <= {0, clips.n_clips}
+    ):
+        raise PretrainError(
+            f"All clips in {clips.folder} have the same labels ({', '.join(clips.label_names)}), "
+            f"so {name} has nothing to tell apart; prepare clips of several labels."
         )
 
 
@@ -259,6 +283,12 @@ class _Run:
         losses = series[:, names.index("loss")]
         if self.first_loss is None and finite[0]:
             self.first_loss = float(losses[0])
+        gradients = series[:, names.index("gradient_norm")]
+        if first == 0 and (gradients <= _ROUNDING * np.abs(losses)).all():
+            raise PretrainError(
+                "Step 1: The gradient is zero but for rounding, so nothing is learned from these "
+                "clips; they may all be silent or alike. The run was stopped."
+            )
         limit = self.config.explosion * abs(self.first_loss or 1.0)
         bad = ~finite | (losses > limit)
         if not bad.any():
