@@ -156,11 +156,8 @@ def check_clips(config, clips: ClipSet) -> None:
             raise PretrainError(
                 f"{name} compares clips, so {where} needs at least {fewest} of them, not {count}."
             )
-    if (
-        objective.needs_labels
-        and clips.label_names
-        and set(clips.label_counts) <= {0, clips.n_clips}
-    ):
+    counts = clips.label_counts
+    if objective.needs_labels and counts and set(counts) <= {0, clips.n_clips}:
         raise PretrainError(
             f"All clips in {clips.folder} have the same labels ({', '.join(clips.label_names)}), "
             f"so {name} has nothing to tell apart; prepare clips of several labels."
