@@ -111,6 +111,8 @@ class TaskEvaluation:
         for plan, selections in by_plan.items():
             if plan.stored:
                 space = self.model.space(plan)
+                for sentence in space.news():
+                    self._progress.say(f"  {sentence}")
                 items = {
                     item.key: item
                     for selection in selections

@@ -6,6 +6,7 @@ CACHE/modules/KEY.lock           exclusive file lock of the process that unpacks
 """
 
 import contextlib
+import errno
 import gzip
 import json
 import os
@@ -15,8 +16,10 @@ import zlib
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
+from hares_tf.hub import saved_model
 from hares_tf.hub.errors import HubError
 from hares_tf.utils.cache import cache_dir
+from hares_tf.utils.errors import reason
 from hares_tf.utils.files import atomic_directory, atomic_file, locked, sha256_file
 
 ENDINGS = (".tar.gz", ".tgz", ".tar")
@@ -33,7 +36,12 @@ _MAX_READ = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 _TAR_BLOCK = 512
 _FILES = "files.json"
-_DAMAGE = (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError)
+_DAMAGE = (
+    *(tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError),
+    OverflowError,  # times beyond what the system knows
+)
+# Names that no file can have: longer than 255 bytes, for example.
+_BAD_NAMES = (errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ)
 
 
 def check_archive(folder: str | os.PathLike, archive: str | os.PathLike) -> None:
@@ -98,9 +106,9 @@ def unpack(archive: str | os.PathLike) -> Path:
     changes. A cached folder with missing files is replaced. Of several processes one unpacks.
 
     Raises:
-        HubError: the file is not a readable archive, does not match the checksum beside it,
-            contains links, devices or paths that lead out of it, or unpacks to more than
-            `MAX_BYTES`, `MAX_ENTRIES` or the free disk space.
+        HubError: the file is not a readable archive, holds no module, does not match the checksum
+            beside it, contains links, devices or paths that lead out of it, or unpacks to more
+            than `MAX_BYTES`, `MAX_ENTRIES` or the free disk space.
     """
     archive = Path(archive)
     digest = sha256_file(archive)
@@ -125,6 +133,7 @@ def _unpack_unless_intact(archive: Path, folder: Path) -> None:
     try:
         with atomic_directory(folder, overwrite=folder.exists()) as temporary:
             files = _extract(archive, temporary / "module")
+            saved_model.folder_in(temporary / "module", str(archive))
             (temporary / _FILES).write_text(json.dumps(files), encoding="utf-8")
     except OSError:
         # Without locks another process may have been faster.
@@ -192,9 +201,15 @@ def _extract(archive: Path, target: Path) -> dict[str, int]:
             f"{archive} holds a file and a folder of one name: {error.filename!r}."
         ) from error
     except _DAMAGE as error:
-        reason = str(error) or type(error).__name__
         raise HubError(
-            f"{archive} cannot be unpacked ({reason}); it may be incomplete: fetch it again."
+            f"{archive} cannot be unpacked ({reason(error)}); it may be incomplete: fetch it again."
+        ) from error
+    except OSError as error:
+        if error.errno not in _BAD_NAMES:
+            raise
+        raise HubError(
+            f"{archive} cannot be unpacked: it holds a name that this system cannot store "
+            f"({reason(error)})."
         ) from error
     return files
 

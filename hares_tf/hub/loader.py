@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hares_tf.hub import saved_model
 from hares_tf.hub.archive import ENDINGS, unpack
 from hares_tf.hub.errors import HubError
 from hares_tf.hub.model_card import ModelCard
@@ -198,8 +199,8 @@ def files_below(folder: Path) -> list[Path]:
 
 
 def _located_folder(handle: str, folder: Path, fallback_name: str | None = None) -> LocatedModule:
-    directory = _saved_model_in(folder)
-    stem = directory.parent.name if _is_version(directory.name) else directory.name
+    directory = saved_model.folder_in(folder, str(folder))
+    stem = directory.parent.name if saved_model.is_version(directory.name) else directory.name
     card = ModelCard.read(directory)
     name = card.get("name") or fallback_name or stem
     return LocatedModule(handle, "saved_model", directory, name, card)
@@ -227,39 +228,6 @@ def _located_object(encoder: Callable) -> LocatedModule:
     name = next((one for one in names if isinstance(one, str) and one), type(encoder).__name__)
     card = ModelCard({"sample_rate": getattr(encoder, "sample_rate", _DEFAULT_SAMPLE_RATE)})
     return LocatedModule(f"{PYTHON_PREFIX}{name}", "python", None, name, card, encoder)
-
-
-def _saved_model_in(folder: Path) -> Path:
-    """The folder of the SavedModel: this one, its newest numbered version, or its only child."""
-    current = folder
-    for _ in range(3):
-        if (current / "saved_model.pb").is_file():
-            return current
-        children = [
-            path for path in current.iterdir() if path.is_dir() and not _is_foreign(path.name)
-        ]
-        versions = [path for path in children if _is_version(path.name)]
-        if versions:
-            current = max(versions, key=lambda path: int(path.name))
-        elif len(children) == 1:
-            current = children[0]
-        else:
-            break
-    entries = sorted(path.name for path in folder.iterdir())
-    listing = ", ".join(entries[:8]) + (", ..." if len(entries) > 8 else "")
-    raise HubError(
-        f"{folder} holds no saved_model.pb (it holds: {listing or 'nothing'}); "
-        "name the folder of a SavedModel, or one with numbered versions of it."
-    )
-
-
-def _is_version(name: str) -> bool:
-    return name.isascii() and name.isdigit()
-
-
-def _is_foreign(name: str) -> bool:
-    """What is being written there (`.tmp-...`), and what macOS puts into archives."""
-    return name.startswith(".") or name == "__MACOSX"
 
 
 def _last_words(address: str) -> str:

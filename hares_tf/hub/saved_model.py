@@ -72,3 +72,45 @@ def missing_part(directory: Path) -> str | None:
     count = max(int(total) for _, total in numbers)
     shards = {f"variables.data-{shard:05d}-of-{count:05d}" for shard in range(count)}
     return next((f"variables/{name}" for name in sorted(shards - there)), None)
+
+
+def folder_in(folder: Path, where: str) -> Path:
+    """Finds a SavedModel: in the folder, in its newest numbered version, or in its only child.
+
+    Args:
+        folder: where to look.
+        where: names the folder in the message.
+
+    Raises:
+        HubError: there is none.
+    """
+    current = folder
+    for _ in range(3):
+        if (current / "saved_model.pb").is_file():
+            return current
+        children = [
+            path for path in current.iterdir() if path.is_dir() and not _is_foreign(path.name)
+        ]
+        versions = [path for path in children if is_version(path.name)]
+        if versions:
+            current = max(versions, key=lambda path: int(path.name))
+        elif len(children) == 1:
+            current = children[0]
+        else:
+            break
+    entries = sorted(path.name for path in folder.iterdir())
+    listing = ", ".join(entries[:8]) + (", ..." if len(entries) > 8 else "")
+    raise HubError(
+        f"{where} holds no saved_model.pb (it holds: {listing or 'nothing'}); "
+        "name the folder of a SavedModel, or one with numbered versions of it."
+    )
+
+
+def is_version(name: str) -> bool:
+    """Returns whether a folder's name is the number of a version."""
+    return name.isascii() and name.isdigit()
+
+
+def _is_foreign(name: str) -> bool:
+    """Names of what is being written there (`.tmp-...`), and what macOS puts into archives."""
+    return name.startswith(".") or name == "__MACOSX"

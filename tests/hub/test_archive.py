@@ -209,6 +209,15 @@ class TestHostileArchives:
             ([("a", tarfile.FIFOTYPE)], "no plain file"),
             ([("a", b"file"), ("a/b", b"file")], "a file and a folder"),
             ([("a/b", b"file"), ("a", b"file")], "a file and a folder"),
+            ([("n" * 300, b"file")], "a name that this system cannot store .File name too long"),
+            ([("n" * 300 + "/a", b"file")], "a name that this system cannot store"),
+            ([(("d" * 250 + "/") * 20 + "a", b"file")], "a name that this system cannot store"),
+            ([("a", b"file", {"mtime": 2**63})], "cannot be unpacked"),
+            ([("a", b"file", {"pax_headers": {"mtime": "inf"}})], "cannot be unpacked"),
+            ([("a", b"file", {"pax_headers": {"mtime": "nan"}})], "cannot be unpacked"),
+            ([("a", b"file", {"mtime": -(2.0**70)})], "cannot be unpacked"),
+            ([("a", b"file")], "m.tar.gz holds no saved_model.pb"),
+            ([("a", b"file", {"mode": 2**40})], "cannot be unpacked|holds no"),
         ],
     )
     def test_are_refused_and_leave_nothing(self, members, word, tmp_path):

@@ -70,6 +70,9 @@ class EmbeddingSpace:
     Args:
         directory: the space's folder.
         description: everything but the clip that the embeddings depend on, as JSON data.
+
+    Attributes:
+        damaged: the indexes of damaged shards, which are not used.
     """
 
     def __init__(self, directory: Path, description: dict):
@@ -80,6 +83,8 @@ class EmbeddingSpace:
         self._where: dict[str, int] = {}
         self._shards: list[Path] = []
         self._read_indexes: set[str] = set()
+        self.damaged: list[Path] = []
+        self._reported = 0
         self.refresh()
 
     def notes(self) -> dict:
@@ -90,7 +95,11 @@ class EmbeddingSpace:
             return {}
 
     def refresh(self) -> None:
-        """Reads the indexes that are new since the last call; skips damaged shards."""
+        """Reads the indexes that are new since the last call.
+
+        Damaged shards are left out, so that their clips are embedded again; their indexes are in
+        `damaged`.
+        """
         if not self.directory.is_dir():
             return
         for entry in sorted(os.listdir(self.directory)):
@@ -99,24 +108,42 @@ class EmbeddingSpace:
             if entry in self._read_indexes:
                 continue
             self._read_indexes.add(entry)
-            self._read_index(self.directory / entry)
+            index = self.directory / entry
+            try:
+                self._read_index(index)
+            except (OSError, ValueError, KeyError, TypeError, EOFError):
+                self.damaged.append(index)
 
     def _read_index(self, index: Path) -> None:
+        """Adds the clips of a shard; raises some error if index or data are damaged."""
         data = index.with_suffix(".npy")
+        shard = json.loads(index.read_text(encoding="utf-8"))
+        clips = shard["clips"]
+        if shard.get("index_crc32", index_checksum(clips)) != index_checksum(clips):
+            raise ValueError("The index is damaged.")
+        # A power cut can leave a renamed index beside data that never reached the disk.
+        if _checksum(data) != shard["crc32"]:
+            raise ValueError("The data is damaged.")
+        # Indexes of older versions have no checksum, so their numbers are checked against the data.
+        rows, _ = np.load(data, mmap_mode="r", allow_pickle=False).shape
+        ends = [0, *(stop for _, _, stop in clips)]
+        if ends[-1] != rows or ends[:-1] != [start for _, start, _ in clips]:
+            raise ValueError("The index does not describe the data.")
         number = len(self._shards)
-        try:
-            shard = json.loads(index.read_text(encoding="utf-8"))
-            # Interned, so that keys are the same objects as the digests of the clips.
-            clips = {
-                sys.intern(key): _pack(number, start, stop) for key, start, stop in shard["clips"]
-            }
-            # A power cut can leave a renamed index beside data that never reached the disk.
-            intact = _checksum(data) == shard["crc32"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return
-        if intact:
-            self._shards.append(data)
-            self._where.update(clips)
+        # Interned, so that keys are the same objects as the digests of the clips.
+        where = {sys.intern(key): _pack(number, start, stop) for key, start, stop in clips}
+        self._shards.append(data)
+        self._where.update(where)
+
+    def news(self) -> list[str]:
+        """Returns a sentence about damaged shards that were found since the last call."""
+        new, self._reported = self.damaged[self._reported :], len(self.damaged)
+        if not new:
+            return []
+        return [
+            f"{new[0]}{f' and {len(new) - 1} more' * (len(new) > 1)}: damaged, so these embeddings "
+            "are computed again; the files may be deleted"
+        ]
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._where
@@ -197,6 +224,11 @@ def _pack(shard: int, start: int, stop: int) -> int:
     if not 0 <= start < stop < _ROWS_MASK:
         raise ValueError(f"No shard holds the rows {start} to {stop}.")
     return shard << 2 * _BITS | start << _BITS | (stop - start)
+
+
+def index_checksum(clips: Sequence) -> int:
+    """Returns the CRC-32 of the list of a shard's clips, as it is written in JSON."""
+    return zlib.crc32(json.dumps(clips).encode())
 
 
 def _checksum(path: Path) -> int:
@@ -291,4 +323,5 @@ class ShardWriter:
         starts = [0, *stops[:-1]]
         clips = list(zip(self._digests, starts, stops, strict=True))
         with atomic_file(data.with_suffix(".json")) as path:
-            path.write_text(json.dumps({"crc32": crc, "clips": clips}))
+            index = {"crc32": crc, "index_crc32": index_checksum(clips), "clips": clips}
+            path.write_text(json.dumps(index))

@@ -74,7 +74,10 @@ def test_what_was_collected_before_an_error_is_kept(tmp_path):
 
 @pytest.mark.parametrize(
     "damage",
-    ["cut data", "no data", "zeroed data", "one bit", "cut index", "odd index", "leftover"],
+    [
+        *("cut data", "no data", "zeroed data", "one bit"),
+        *("cut index", "odd index", "more rows", "another key", "leftover"),
+    ],
 )
 def test_damaged_shards_are_as_if_never_written(tmp_path, damage):
     space = EmbeddingStore(tmp_path).space({})
@@ -94,11 +97,63 @@ def test_damaged_shards_are_as_if_never_written(tmp_path, damage):
         data.write_bytes(content)
     elif damage == "odd index":
         index.write_text(json.dumps({**json.loads(index.read_text()), "clips": [["a", 0]]}))
+    elif damage == "more rows":
+        index.write_text(json.dumps({**json.loads(index.read_text()), "clips": [["a", 0, 5]]}))
+    elif damage == "another key":
+        index.write_text(index.read_text().replace('"a"', '"c"'))
     elif damage == "cut index":
         index.write_text(index.read_text()[:20])
     else:
         index.rename(index.with_name(".tmp-" + index.name))
-    assert "a" not in EmbeddingStore(tmp_path).space({})
+    damaged = EmbeddingStore(tmp_path).space({})
+    assert "a" not in damaged and "c" not in damaged
+    assert damaged.damaged == [index] * (damage != "leftover")
+    assert [str(index) in sentence for sentence in damaged.news()] == [True] * len(damaged.damaged)
+    assert damaged.news() == []
+
+
+@pytest.mark.parametrize(
+    "clips",
+    [
+        [["a", 0, 2], ["b", 2, 5]],
+        [["a", 0, 2], ["b", 1, 4]],
+        [["a", 1, 2], ["b", 2, 4]],
+        [["a", 0, 0], ["b", 0, 4]],
+        [["a", 0, 2], ["b", 4, 2]],
+        [["a", 0, 2.0], ["b", 2.0, 4.0]],
+        [["a", 0, 2], [7, 2, 4]],
+        [],
+    ],
+)
+def test_old_indexes_are_checked_against_the_data(tmp_path, clips):
+    """They have no checksum of their own."""
+    space = EmbeddingStore(tmp_path).space({})
+    _write(space, {"a": 2, "b": 2})
+    index = next(p for p in space.directory.glob("*.json") if p.name != "space.json")
+    about = json.loads(index.read_text())
+    del about["index_crc32"]
+    index.write_text(json.dumps(about))
+    assert "a" in EmbeddingStore(tmp_path).space({})
+    index.write_text(json.dumps({**about, "clips": clips}))
+    damaged = EmbeddingStore(tmp_path).space({})
+    assert "a" not in damaged and damaged.damaged == [index]
+
+
+def test_every_flipped_byte_is_noticed_or_harmless(tmp_path):
+    space = EmbeddingStore(tmp_path).space({})
+    rows = _write(space, {"a": 2, "b": 2})
+    index = next(p for p in space.directory.glob("*.json") if p.name != "space.json")
+    for path in (index, index.with_suffix(".npy")):
+        content = path.read_bytes()
+        for position in range(len(content)):
+            changed = bytearray(content)
+            changed[position] ^= 1 << position % 8
+            path.write_bytes(changed)
+            read = EmbeddingStore(tmp_path).space({})
+            for key in "ab":
+                if key in read:
+                    np.testing.assert_array_equal(read.gather([key]), rows[key])
+        path.write_bytes(content)
 
 
 def test_the_index_appears_after_the_data(tmp_path, monkeypatch):
