@@ -39,7 +39,8 @@ def _load_run(model, path: Path) -> None:
 def _load_keras_weights(model, path: Path) -> None:
     try:
         model.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
+    # h5py raises errors of any type for damaged files: RuntimeError, TypeError, MemoryError, ...
+    except Exception as error:
         raise CheckpointError(
             f"{path} does not hold the weights of {model.name}: {reason(error)}."
         ) from error
