@@ -172,6 +172,8 @@ bench: $(BENCH_READY)
 	$(BIN)/python benchmarks/speed/training_run.py
 	$(BIN)/python benchmarks/speed/heads.py
 	$(BIN)/python benchmarks/speed/fast_protocol.py
+	$(BIN)/python benchmarks/speed/shared_cores.py
+	$(BIN)/python benchmarks/speed/voxceleb_head.py
 	$(BIN)/python benchmarks/speed/memory.py
 	$(BIN)/python benchmarks/speed/memory_growth.py
 

@@ -12,6 +12,7 @@ from hares_tf.evaluation.embeddings.store import EmbeddingSpace
 from hares_tf.evaluation.embeddings.windows import Plan
 from hares_tf.evaluation.evaluated_model import EvaluatedModel
 from hares_tf.evaluation.heads.examples import Examples
+from hares_tf.evaluation.heads.threads import blas_threads
 from hares_tf.evaluation.joining import embedded_examples, unembedded_examples
 from hares_tf.evaluation.protocols import Outcome, Protocol, Work
 from hares_tf.evaluation.results import results
@@ -130,8 +131,10 @@ class TaskEvaluation:
         task = self.task
         self._progress.say(f"  {task.id}: training on {len(train)} examples")
         metric = METRICS[task.metric]
-        outcome = self._protocol.run(task, train, test, self._work(metric.function))
         labels = self.prepared.manifest.labels
+        rows, dim = train.embeddings.shape
+        with blas_threads(rows, dim, labels.width):
+            outcome = self._protocol.run(task, train, test, self._work(metric.function))
         score = outcome.score
         if score is None:
             score = metric.function(outcome.scores, outcome.test.targets, labels)

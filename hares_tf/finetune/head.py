@@ -113,7 +113,7 @@ def fit_head(
     scratch: str | os.PathLike,
     on_fit: Callable[[int], None] = lambda fits: None,
 ) -> FittedHead:
-    """Fits on the windows of training clips for every C of `fast/1`, and scores on validation.
+    """Fits on the windows of training clips for every C of `fast/2`, and scores on validation.
 
     Args:
         train, validation: see `Embedded`.

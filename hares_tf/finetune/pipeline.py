@@ -13,6 +13,7 @@ from hares_tf.evaluation.embeddings.windows import window_samples
 from hares_tf.evaluation.encoders.encoder import Encoder
 from hares_tf.evaluation.encoders.handle import stated_interface
 from hares_tf.evaluation.encoders.interface import Interface
+from hares_tf.evaluation.heads.threads import blas_threads
 from hares_tf.finetune import report as reports
 from hares_tf.finetune.clips import decode
 from hares_tf.finetune.embedding import WindowEmbedder, targets_of
@@ -188,7 +189,11 @@ class _Run:
         train, validation = (
             self._embedder.embeddings(self.parts[part], part) for part in ("train", "validation")
         )
-        with self._progress.phase("head", "fit", len(LINEAR_C), "fit") as bar:
+        rows, dim = train.embeddings.shape
+        with (
+            self._progress.phase("head", "fit", len(LINEAR_C), "fit") as bar,
+            blas_threads(rows, dim, len(self._recordings.label_names)),
+        ):
             fitted = fit_head(
                 train, validation, self._recordings.label_names, self._scratch, bar.update
             )

@@ -7,6 +7,7 @@ crawls (scikit-learn's solver stops at twice the optimal objective for large C).
 Cholesky factor of a model of the Hessian keeps the objective and changes only the path to it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +63,32 @@ class LogisticPath:
                 "Embeddings hold NaN or infinity: check the model with hares-check-handle."
             )
         self.converged = True
+
+    def solution(self) -> "Solution":
+        """Returns the last fit, for `start_from` of another path."""
+        weights = self._point.weights
+        if self._basis is not None:
+            weights = self._basis @ weights
+        return Solution(weights, self._point.bias, self._loss.fitted)
+
+    def start_from(self, solution: "Solution", convert: Callable) -> None:
+        """Starts the next fit from a solution for other rows, which saves most of its steps.
+
+        Args:
+            solution: for labels of the same space.
+            convert: weights and bias for the other embeddings -> for these, which are scaled in
+                another way.
+        """
+        weights, bias = convert(solution.weights, solution.bias)
+        if self._basis is not None:
+            weights = self._basis.T @ weights
+        # A name may have rows here and none there: its column stays as it is.
+        _, here, there = np.intersect1d(
+            self._loss.fitted, solution.names, assume_unique=True, return_indices=True
+        )
+        starts = self._point.weights.copy(), self._point.bias.copy()
+        starts[0][:, here], starts[1][here] = weights[:, there], bias[there]
+        self._point = self._evaluate(*starts)
 
     def fit(self, c: float) -> None:
         """Solves for one C."""
@@ -127,6 +154,15 @@ class LogisticPath:
         for block in blocks(len(embeddings), max(embeddings.shape[1], len(bias))):
             logits[block, self._loss.fitted] = embeddings[block] @ weights + bias
         return logits
+
+
+@dataclass(frozen=True)
+class Solution:
+    """A fit: `[dim, columns]` weights, `[columns]` biases, and the columns' places among all."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+    names: np.ndarray
 
 
 @dataclass(frozen=True)

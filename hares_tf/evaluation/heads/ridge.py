@@ -1,5 +1,7 @@
 """Least squares with an L2 penalty, in closed form, for a path of penalties."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from hares_tf.evaluation.heads.examples import blocks
@@ -45,6 +47,12 @@ class RidgePath:
         if labels.kind != "tags":
             self._never = self._target_mean == -1
         self._weights = np.zeros((size, labels.width))
+
+    def solution(self) -> None:
+        """Returns None: a closed form needs no start."""
+
+    def start_from(self, solution: None, convert: Callable) -> None:
+        """Does nothing, see `solution`."""
 
     def fit(self, relative_penalty: float) -> None:
         """Solves for one penalty.

@@ -43,6 +43,24 @@ class Standardizer:
             out[block] = centered
         return out
 
+    def converted(
+        self, weights: np.ndarray, bias: np.ndarray, other: "Standardizer"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Converts a linear head on embeddings that this object scales to those of `other`.
+
+        Args:
+            weights: `[dim, columns]`.
+            bias: `[columns]`.
+            other: fitted to other embeddings of the same model.
+
+        Returns:
+            Weights and bias, float64, that give the same logits; features that are constant for
+            one of the two get no weight.
+        """
+        raw = weights * self._scale[:, None]
+        ratio = np.divide(1.0, other._scale, out=np.zeros_like(raw[:, 0]), where=other._scale > 0)
+        return raw * ratio[:, None], bias + (other._mean - self._mean) @ raw
+
 
 def row_space(embeddings: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
     """Returns coordinates in an orthonormal basis of the span of the rows, if that is smaller.

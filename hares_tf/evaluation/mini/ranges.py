@@ -1,6 +1,6 @@
 """The expected ranges of scores on the mini suite."""
 
-# Task -> lowest and highest percent of `log_mel_statistics` under protocol `fast/1`. A range allows
+# Task -> lowest and highest percent of `log_mel_statistics` under protocol `fast/2`. A range allows
 # for one or two clips that other machines classify differently. Shuffled labels, windows of half or
 # twice the length, the first window alone, or the maximum instead of the mean over windows lead to
 # scores outside the range, wherever the task can detect them (tests/evaluation/mini/test_mini.py).

@@ -114,7 +114,7 @@ class Protocol:
 
     @property
     def identity(self) -> str:
-        """For example "fast/1"; options that move scores are part of it."""
+        """For example "fast/2"; options that move scores are part of it."""
         changed = self.changed_options()
         inside = f"({','.join(f'{k}={v}' for k, v in changed.items())})" if changed else ""
         return f"{self.name}{inside}/{self.version}"
@@ -220,20 +220,24 @@ def _over_folds(
     )
 
 
-def every_fifth(examples: Examples, among: np.ndarray) -> np.ndarray:
-    """Mask of every fifth clip of each label, in the order of the SHA-1 of the clips' ids.
+def every_nth(examples: Examples, among: np.ndarray, n: int, place: int = 0) -> np.ndarray:
+    """Returns a mask of every n-th clip of each label, in the order of the SHA-1 of the clips' ids.
 
     Clips of slots count by the combination of their labels; clips of tags all together, and so do
-    those of any kind where no label has five.
+    those of any kind where no label has n.
 
-    Raises:
-        EvaluationError: there are fewer than five clips, so nothing could be chosen.
+    Args:
+        examples: the clips.
+        among: mask of the clips to choose from.
+        n: one of so many is chosen.
+        place: 0 chooses the last of each n, so that labels with fewer lose none; 1 the first, so
+            that every label is chosen from.
     """
     if examples.labels.kind == "tags":
         group = np.zeros(len(examples), np.int64)
     else:
         group = np.unique(examples.targets, axis=0, return_inverse=True)[1].reshape(-1)
-        if np.bincount(group[among]).max(initial=0) < 5:
+        if np.bincount(group[among]).max(initial=0) < n:
             group = np.zeros(len(examples), np.int64)
     mask = np.zeros(len(examples), bool)
     ids = examples.ids.tolist()
@@ -241,12 +245,7 @@ def every_fifth(examples: Examples, among: np.ndarray) -> np.ndarray:
     seen = np.zeros(group.max() + 1, np.int64)
     for clip in order:
         seen[group[clip]] += 1
-        mask[clip] = seen[group[clip]] % 5 == 0
-    if not mask.any():
-        raise EvaluationError(
-            "There is no validation split and there are fewer than five training clips, so the "
-            "regularization cannot be chosen: give some clips the split 'validation'."
-        )
+        mask[clip] = seen[group[clip]] % n == place
     return mask
 
 
@@ -254,7 +253,12 @@ def held_out(train: Examples) -> tuple[np.ndarray, str]:
     """Which of the training examples choices are made on: a mask over clips, and its name."""
     chosen, where = train.parts == "validation", "validation split"
     if not chosen.any():
-        chosen = every_fifth(train, np.ones(len(train), bool))
+        chosen = every_nth(train, np.ones(len(train), bool), 5)
+        if not chosen.any():
+            raise EvaluationError(
+                "There is no validation split and there are fewer than five training clips, so the "
+                "regularization cannot be chosen: give some clips the split 'validation'."
+            )
         where = "every fifth training clip per label"
     if train.labels.kind == "tags" and not (train.targets[chosen] > 0.5).any():
         raise EvaluationError(

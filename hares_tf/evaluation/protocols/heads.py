@@ -13,7 +13,7 @@ from hares_tf.evaluation.protocols.descent import HIDDEN_UNITS, cached_crops, de
 from hares_tf.evaluation.protocols.paths import choose_and_refit
 from hares_tf.evaluation.tasks.declaration import Task
 
-LINEAR_C = tuple(10.0**power for power in range(-4, 4))
+LINEAR_C = tuple(10.0**power for power in range(-4, 2))
 
 # Arguments as those of `Protocol.run`, after the protocol.
 Run = Callable[[Protocol, Task, Examples, Examples, Work], Outcome]

@@ -282,3 +282,52 @@ def test_probabilities_are_calibrated_on_the_training_rows():
     path.fit(1e-2)
     means = expit(path.logits(embeddings)).mean(axis=0)
     np.testing.assert_allclose(means, targets.mean(axis=0), atol=1e-4)
+
+
+class Counted(LogisticPath):
+    """Counts how often the loss is evaluated."""
+
+    evaluations = 0
+
+    def _evaluate(self, weights, bias):
+        self.evaluations += 1
+        return super()._evaluate(weights, bias)
+
+
+@pytest.mark.parametrize(("rows", "dim"), [(2000, 60), (200, 300)])
+@pytest.mark.parametrize("kind", ["classes", "tags"])
+def test_a_start_from_other_rows(rows, dim, kind):
+    """Fewer steps to the same solution, though rows, scaling, basis and present names differ."""
+    raw = _embeddings(rows, dim) * np.linspace(0.5, 2, dim, dtype=np.float32) + 1
+    raw[:, 3] = 1  # constant for both
+    raw[: 3 * rows // 4, 5] = 2  # constant for the first
+    classes = _classes(raw[:, 6:], 5)
+    part = np.flatnonzero((classes[:, 0] != 4) & (np.arange(rows) < 3 * rows // 4))
+    labels = _tags(5) if kind == "tags" else _labels(5)
+    targets = np.eye(5, dtype=np.float32)[classes[:, 0]] if kind == "tags" else classes
+    first, second = Standardizer(raw[part]), Standardizer(raw)
+    solved = LogisticPath(first(raw[part].copy()), targets[part], labels)
+    for c in (0.01, 0.1, 1):
+        solved.fit(c)
+    embeddings = second(raw.copy())
+    cold, warm = Counted(embeddings, targets, labels), Counted(embeddings, targets, labels)
+    cold.fit(1)
+    warm.start_from(solved.solution(), lambda w, b: first.converted(w, b, second))
+    warm.fit(1)
+    # Tags are solved in nine evaluations, of which none can be saved.
+    assert warm.converged and warm.evaluations < cold.evaluations + 2 * (kind == "tags")
+    logits = [path.logits(embeddings) for path in (cold, warm)]
+    if kind == "classes":
+        logits = [values - values.mean(axis=1, keepdims=True) for values in logits]
+    np.testing.assert_allclose(logits[0], logits[1], atol=5e-2)
+
+
+def test_a_converted_head_gives_the_same_logits():
+    random = np.random.default_rng(0)
+    raw = random.normal(2, 3, (50, 8)).astype(np.float32)
+    first, second = Standardizer(raw[:20]), Standardizer(raw)
+    weights, bias = random.normal(size=(8, 3)), random.normal(size=3)
+    before = first(raw.copy()) @ weights + bias
+    converted = first.converted(weights, bias, second)
+    after = second(raw.copy()) @ converted[0] + converted[1]
+    np.testing.assert_allclose(after, before, atol=1e-5)

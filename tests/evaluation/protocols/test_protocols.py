@@ -1,6 +1,7 @@
 """Protocols: what is fitted, chosen and averaged, against scikit-learn and by hand."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +9,12 @@ from sklearn.linear_model import LogisticRegression
 
 from hares_tf.evaluation import EvaluationError
 from hares_tf.evaluation.heads.examples import Examples, clip_scores, probabilities
+from hares_tf.evaluation.heads.logistic import LogisticPath
 from hares_tf.evaluation.heads.scaling import Standardizer
 from hares_tf.evaluation.heads.svm import LinearSVM
-from hares_tf.evaluation.protocols import Options, Work, make_protocol
-from hares_tf.evaluation.protocols.base import every_fifth
-from hares_tf.evaluation.protocols.heads import LINEAR_C
+from hares_tf.evaluation.protocols import Options, Work, make_protocol, paths
+from hares_tf.evaluation.protocols.base import by_fold, every_nth, held_out
+from hares_tf.evaluation.protocols.heads import HEADS, LINEAR_C
 from hares_tf.evaluation.protocols.svm import SVM_C
 from hares_tf.evaluation.results.metrics import METRICS
 from hares_tf.evaluation.tasks.declaration import Schedule, Task, Windows
@@ -117,20 +119,51 @@ def test_averaging_probabilities_is_another_score_and_another_identity():
     protocol = make_protocol("fast", Options(average="probabilities"))
     by_probabilities = protocol.clip_scores(logits, examples)
     assert by_logits.argmax() == 0 and by_probabilities.argmax() == 1
-    assert protocol.identity == "fast(average=probabilities)/1"
+    assert protocol.identity == "fast(average=probabilities)/2"
+
+
+def by_sha1(clips):
+    return sorted(clips, key=lambda i: hashlib.sha1(f"clip{i}".encode()).hexdigest())
 
 
 def test_every_fifth_is_by_label_and_sha1():
     targets = np.array([0] * 11 + [1] * 4)
     examples = _examples(np.zeros((15, 1), np.float32), targets, ["train"] * 15)
-    mask = every_fifth(examples, np.ones(15, bool))
-    order = sorted(range(11), key=lambda i: hashlib.sha1(f"clip{i}".encode()).hexdigest())
+    mask = every_nth(examples, np.ones(15, bool), 5)
+    order = by_sha1(range(11))
     assert sorted(np.flatnonzero(mask)) == sorted([order[4], order[9]])
     with pytest.raises(EvaluationError, match="validation"):
-        every_fifth(examples, np.arange(15) >= 11)
-    few = every_fifth(examples, (np.arange(15) >= 7))  # four of each label count together
-    order = sorted(range(7, 15), key=lambda i: hashlib.sha1(f"clip{i}".encode()).hexdigest())
-    assert list(np.flatnonzero(few)) == [order[4]]
+        held_out(examples.select(np.arange(15) >= 11))
+    few = every_nth(examples, (np.arange(15) >= 7), 5)  # four of each label count together
+    assert list(np.flatnonzero(few)) == [by_sha1(range(7, 15))[4]]
+    first = every_nth(examples, np.ones(15, bool), 5, place=1)
+    expected = [order[0], order[5], order[10], by_sha1(range(11, 15))[0]]
+    assert sorted(np.flatnonzero(first)) == sorted(expected)
+
+
+def test_a_large_task_chooses_c_on_a_sample(monkeypatch):
+    examples = _split_task(3, 2.0)
+    whole = _run("fast", examples)
+    assert whole.details["c_chosen_on"] == "validation split"
+    monkeypatch.setattr(paths, "SAMPLE_WINDOWS", 50)
+    sampled = _run("fast", examples)
+    clips = int((examples.parts == "train").sum())
+    step = -(-clips // 50)
+    assert sampled.details["c_chosen_on"].endswith(f"by heads fitted on every {step}th other clip")
+    # The last fit is on all clips: with the same C it is the same head.
+    monkeypatch.setitem(HEADS, "linear", fixed_c(sampled.details["c"]))
+    np.testing.assert_allclose(
+        centered(_run("fast", examples).scores), centered(sampled.scores), atol=5e-3
+    )
+
+
+def centered(logits):
+    """Without what a softmax does not see."""
+    return logits - logits.mean(axis=1, keepdims=True)
+
+
+def fixed_c(c):
+    return replace(HEADS["linear"], fast=by_fold(paths.choose_and_refit(LogisticPath, [c], "c")))
 
 
 def _split_task(seed, spread, validation=True, shuffle_labels=False):
