@@ -59,7 +59,7 @@ def test_scores_and_provenance(folder, statistics_module):
     assert result.score == 100.0 and result.complete
     assert result.clips["n_expected"] == result.clips["n_used"] == 24
     assert result.clips["n_scored"] == 3 and result.seconds["clips_embedded"] == 24
-    assert result.protocol["identity"] == "fast/1"
+    assert result.protocol["identity"] == "fast/2"
     assert result.model["name"] == "log_mel_statistics"
     assert result.model["embedding_size"] == 160
     assert result.model["interface"]["entry_point"] == "__call__"
