@@ -16,7 +16,13 @@ from hares_tf.hub.export import module as hub_module
 from hares_tf.hub.export.card import make_card
 from hares_tf.models import create_model
 
-RANGES = {"esc10": (70, 85), "keyword": (33, 43), "instrument": (83, 94), "speaker": (93, 100)}
+RANGES = {
+    "esc10": (70, 85),
+    "keyword": (33, 43),
+    "instrument": (83, 94),
+    "speaker": (93, 100),
+    "langid3": (72, 85),
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +46,7 @@ def test_every_task_file_reads_its_set(task_files, shared_dir):
     assert speaker.n_excluded == 240
 
 
-# Heads of the others take half a minute and more.
-@pytest.mark.parametrize(
-    "task",
-    ["esc10", *(pytest.param(task, marks=pytest.mark.slow) for task in RANGES if task != "esc10")],
-)
+@pytest.mark.parametrize("task", RANGES)
 def test_log_mel_statistics_score_as_expected(
     task, task_files, shared_dir, statistics_module, tmp_path
 ):
@@ -54,6 +56,26 @@ def test_log_mel_statistics_score_as_expected(
     low, high = RANGES[task]
     assert low <= result.score <= high
     assert result.complete and result.clips["n_failed"] == 0
+
+
+def test_tiles_that_tell_the_language_are_said(
+    repository, shared_dir, statistics_module, tmp_path, capsys
+):
+    """Only one of the languages has clips of more than one second."""
+    text = (repository / "tests/real_tasks/langid3.toml").read_text()
+    tiles = text.replace("window_seconds = 0.85\nwindows = 1", "window_seconds = 1.0")
+    assert tiles != text
+    (tmp_path / "tiles.toml").write_text(tiles)
+    result = evaluate(
+        statistics_module,
+        [tmp_path / "tiles.toml"],
+        data_dir=shared_dir / "data",
+        output=tmp_path,
+        progress="bar",
+    )[0]
+    (warning,) = result.protocol["warnings"]
+    assert warning.startswith("The number of windows alone tells the label of 6")
+    assert result.score > 90 and warning in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

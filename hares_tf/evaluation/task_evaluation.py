@@ -19,6 +19,7 @@ from hares_tf.evaluation.results import results
 from hares_tf.evaluation.results.environment import environment
 from hares_tf.evaluation.results.metrics import METRICS
 from hares_tf.evaluation.results.results import TaskResult
+from hares_tf.evaluation.tasks.leaks import warn_if_predicted
 from hares_tf.evaluation.tasks.preparing import PreparedTask, clip_counts
 from hares_tf.utils.progress import Progress
 
@@ -246,12 +247,21 @@ class TaskEvaluation:
 
     def _protocol_record(self, outcome: Outcome) -> dict:
         """Returns the section "protocol" of the result, as JSON data."""
+        warnings = list(outcome.details.get("warnings", []))
+        test = outcome.test
+        if test.labels.kind == "classes" and (
+            leak := warn_if_predicted(
+                "The number of windows", test.rows_per_clip, test.targets[:, 0]
+            )
+        ):
+            warnings.append(leak)
         return {
             "name": self._protocol.name,
             "version": self._protocol.version,
             "identity": self._protocol.identity,
             "options": self._protocol.options_data(),
             **outcome.details,
+            **({"warnings": warnings} if warnings or "warnings" in outcome.details else {}),
         }
 
     def _write(self, result: TaskResult, outcome: Outcome) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from hares_tf.audio import AudioError
 from hares_tf.evaluation.tasks.declaration import Clip, Manifest, Places, Task
+from hares_tf.evaluation.tasks.leaks import warn_if_predicted
 from hares_tf.evaluation.tasks.preparing import shortfalls
 from hares_tf.utils.errors import HaresError
 from hares_tf.utils.files import DigestCache
@@ -121,6 +122,13 @@ def _decode(findings: Findings, clips: list[Clip], progress: Progress) -> None:
             if seconds < short:
                 brief.append(clip.id)
     findings.decoded = len(clips)
+    if findings.manifest is not None and findings.manifest.labels.kind == "classes":
+        heard = [clip for clip in clips if clip.id not in findings.damaged]
+        numbers = {label: n for n, label in enumerate(sorted({str(clip.label) for clip in heard}))}
+        leak = warn_if_predicted(
+            "The length of a clip", findings.seconds, [numbers[str(clip.label)] for clip in heard]
+        )
+        findings.remarks += [leak] if leak else []
     if silent:
         findings.remarks.append(f"{len(silent)} decoded clip(s) are silent: {_shortened(silent)}")
     if brief:

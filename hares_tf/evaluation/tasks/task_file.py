@@ -5,6 +5,8 @@
     domain = "environment"           # environment, speech or music
     manifest = "barks.csv"           # below --data_dir, or else beside the TOML file
     window_seconds = 5.0             # clips are tiled with windows of this length
+    windows = 1                      # or: so many windows per clip, equally spaced, the first at
+                                     # its beginning; for clips whose length would tell the label
     labels = "classes"               # classes (one of several), tags (any number) or slots
     head = "linear"                  # linear, mlp or svm; default linear
     metric = "accuracy"              # default: accuracy for classes, mean_average_precision for
@@ -31,7 +33,8 @@ from hares_tf.evaluation.tasks.labels import KINDS
 from hares_tf.evaluation.tasks.manifest_table import read_manifest_table
 
 _KEYS = {
-    "id", "version", "domain", "manifest", "window_seconds", "labels", "head", "metric", "columns",
+    "id", "version", "domain", "manifest", "window_seconds", "windows", "labels", "head", "metric",
+    "columns",
 }  # fmt: skip
 # What may be said of labels of each kind; the first is the default.
 _METRICS = {
@@ -42,6 +45,7 @@ _METRICS = {
 _HEADS = ("linear", "mlp", "svm")
 _REQUIRED = ("domain", "manifest", "window_seconds", "columns")
 _MAX_WINDOW_SECONDS = 600.0
+_MAX_WINDOWS = 1000
 
 
 def read_task_file(path: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> Task:
@@ -104,14 +108,22 @@ def read_task_file(path: str | os.PathLike, data_dir: str | os.PathLike | None =
     columns = _check_columns(path, fields["columns"], kind, needs_folds=head == "svm")
     return Task(
         id=task_id,
-        version=_positive_integer(path, fields.get("version", 1)),
+        version=_positive_integer(path, "version", fields.get("version", 1)),
         domain=one_of("domain", DOMAINS),
-        windows=Windows(_window(path, fields["window_seconds"])),
+        windows=_windows(path, fields),
         head=head,
         metric=one_of("metric", _METRICS[kind], _METRICS[kind][0]),
         read=partial(read_manifest_table, root, text("manifest"), columns, kind),
         source=str(path),
     )
+
+
+def _windows(path: Path, fields: dict) -> Windows:
+    seconds = _window(path, fields["window_seconds"])
+    if "windows" not in fields:
+        return Windows(seconds)
+    count = _positive_integer(path, "windows", fields["windows"], _MAX_WINDOWS)
+    return Windows(seconds, "spread", count)
 
 
 def _read_toml(path: Path) -> dict:
@@ -152,9 +164,13 @@ def _check_columns(path: Path, columns, kind: str, needs_folds: bool) -> dict:
     return {**columns, "label": labels if isinstance(labels, list) else [labels]}
 
 
-def _positive_integer(path: Path, value) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise EvaluationError(f"{path}: version must be a whole number from 1, not {value!r}.")
+def _positive_integer(path: Path, name: str, value, highest: int | None = None) -> int:
+    integer = isinstance(value, int) and not isinstance(value, bool)
+    if not integer or value < 1 or (highest is not None and value > highest):
+        upper = "" if highest is None else f" to {highest}"
+        raise EvaluationError(
+            f"{path}: {name} must be a whole number from 1{upper}, not {value!r}."
+        )
     return value
 
 

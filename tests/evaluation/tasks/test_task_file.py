@@ -79,7 +79,10 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(folder):
         (("metric", "joy"), ["metric", "joy", "accuracy"]),
         (("version", 0), ["version"]),
         (("id", "../x"), ["id", "../x"]),
-        (("windows", 3), ["windows", "window_seconds"]),
+        (("windows", 0), ["windows", "1 to 1000"]),
+        (("windows", 1001), ["windows", "1 to 1000"]),
+        (("windows", "tiles"), ["windows", "1 to 1000"]),
+        (("window", 3), ["window", "window_seconds"]),
         (("head", "svm"), ["svm", "fold"]),
     ],
 )
@@ -92,6 +95,12 @@ def test_bad_values(folder, change, words):
         read_task_file(folder / "task.toml")
     for word in [*words, "task.toml"]:
         assert word in str(error.value)
+
+
+def test_windows_per_clip(folder):
+    (folder / "task.toml").write_text("windows = 2\n" + TOML)
+    windows = read_task_file(folder / "task.toml").windows
+    assert (windows.test, windows.count) == ("spread", 2)
 
 
 @pytest.mark.parametrize("key", ["domain", "manifest", "window_seconds"])
