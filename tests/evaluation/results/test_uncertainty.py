@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score
 from hares_tf.evaluation import EvaluationError
 from hares_tf.evaluation.results import uncertainty
 from hares_tf.evaluation.results.metrics import METRICS
-from hares_tf.evaluation.results.uncertainty import bootstrap, interval, paired
+from hares_tf.evaluation.results.uncertainty import bootstrap, paired
 from hares_tf.evaluation.tasks.labels import Labels
 
 CLASSES = Labels.classes("ab")
