@@ -145,7 +145,7 @@ class TaskEvaluation:
             schema=results.SCHEMA_VERSION,
             key=self._key,
             score=score,
-            interval=self._interval(outcome),
+            interval=self._interval(score, outcome),
             complete=not incomplete,
             incomplete_because=tuple(incomplete),
             task={**task.declaration(), "labels": labels.as_data(), "source": task.source},
@@ -223,14 +223,14 @@ class TaskEvaluation:
         """Hidden, and named by the result's key, so that other configurations do not find it."""
         return f".{self.task.id}-{self._key[:16]}"
 
-    def _interval(self, outcome: Outcome) -> tuple[float, float]:
+    def _interval(self, score: float, outcome: Outcome) -> tuple[float, float]:
         """Returns the 95% interval of the score in percent."""
         from hares_tf.evaluation.results.uncertainty import interval
 
         manifest, test = self.prepared.manifest, outcome.test
         folds = test.parts if manifest.folds else None
         return interval(
-            outcome.scores, test.targets, manifest.labels, self.task.metric, folds=folds
+            score, outcome.scores, test.targets, manifest.labels, self.task.metric, folds
         )
 
     def _incomplete_because(self, failures: dict[str, str], scored_labels: int) -> list[str]:

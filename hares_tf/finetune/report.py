@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hares_tf.evaluation.results.uncertainty import paired
+from hares_tf.evaluation.results.wilson import wilson
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.finetune.clips import Clip
 from hares_tf.finetune.confusion import confusion_svg
@@ -19,7 +20,6 @@ from hares_tf.utils.files import write_json
 REPORT = "report.json"
 HELD_OUT = "held_out.csv"
 CONFUSION = "confusion.svg"
-CONFIDENCE = 0.95
 _SHOWN_CONFUSIONS = 5
 _SHOWN_REASONS = 5
 
@@ -78,12 +78,10 @@ class HeldOut:
 
 def accuracy(right: int, clips: int) -> dict:
     """Percent, with Wilson's 95% interval, which also holds for few clips and for 100%."""
-    from scipy.stats import binomtest
-
-    interval = binomtest(right, clips).proportion_ci(CONFIDENCE, method="wilson")
+    percent = 100.0 * right / clips
     return {
-        "accuracy": 100.0 * right / clips,
-        "interval": [100.0 * float(interval.low), 100.0 * float(interval.high)],
+        "accuracy": percent,
+        "interval": list(wilson(percent, clips)),
         "right": right,
         "clips": clips,
     }

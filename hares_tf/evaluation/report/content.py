@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from hares_tf.evaluation.report.comparison import Row, Table
 from hares_tf.evaluation.report.names import model_names
-from hares_tf.evaluation.report.reading import Result, as_dict, as_list, text
+from hares_tf.evaluation.report.reading import Result
+from hares_tf.evaluation.report.values import as_dict, as_list, text
 
 
 @dataclass(frozen=True)

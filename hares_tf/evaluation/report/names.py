@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from hares_tf.evaluation import published
 from hares_tf.evaluation.encoders.runtime import OPENVINO
 from hares_tf.evaluation.published import PublishedRow
-from hares_tf.evaluation.report.reading import Result, text
+from hares_tf.evaluation.report.reading import Result
+from hares_tf.evaluation.report.values import text
 
 _OBJECTIVES = {
     "classification": "supervised",

@@ -16,6 +16,7 @@ from hares_tf.evaluation.report.comparison import (
 from hares_tf.evaluation.report.content import COLUMNS, Content, choice_rows, provenance
 from hares_tf.evaluation.report.names import paper_names
 from hares_tf.evaluation.report.svg import shorten
+from hares_tf.evaluation.report.values import text
 
 _LONGEST_HEADER = 48
 
@@ -45,7 +46,7 @@ def page(content: Content) -> str:
         provenance=provenance(content),
         columns=COLUMNS,
         choices=choice_rows(content),
-        machines=len({r.section("environment").get("cpu") for r in content.results}),
+        machines=len({text(r.section("environment").get("cpu")) for r in content.results}),
     )
 
 

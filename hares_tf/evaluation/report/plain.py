@@ -12,7 +12,8 @@ from hares_tf.evaluation.report.comparison import (
 )
 from hares_tf.evaluation.report.content import COLUMNS, Content, choice_rows, notes, provenance
 from hares_tf.evaluation.report.names import paper_names
-from hares_tf.evaluation.report.reading import Result, text
+from hares_tf.evaluation.report.reading import Result
+from hares_tf.evaluation.report.values import text
 from hares_tf.utils.markdown import bullets, grid, plain
 
 # New columns go to the end; the others keep their names and places.

@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.report.reading import Result, as_dict
+from hares_tf.evaluation.report.reading import Result
+from hares_tf.evaluation.report.values import as_dict
 from hares_tf.utils.errors import reason
 
 KINDS = ("classes", "slots", "tags")

@@ -1,28 +1,21 @@
 """Reads results from disk and checks them, because a report shows files of any origin.
 
-Control characters are replaced in every text, so that nothing moves the cursor of a terminal,
-reverses the direction of a line, or cannot be written as UTF-8. Files that are not results are
-skipped, with a sentence for each.
+Files that are not results are skipped, with a sentence for each.
 """
 
-import math
 import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.published import DOMAIN_TASKS, TASKS
+from hares_tf.evaluation.report.values import as_dict, as_list, clean, number, text
 from hares_tf.evaluation.results import results as stored
+from hares_tf.evaluation.results.wilson import PROPORTIONS, is_wilson, wilson
 
 SUITES = ("hares", "variant", "mini", "user")
-_MAXIMUM_DEPTH = 20
-# Control characters, lone surrogates, and the marks that turn the direction of a text.
-_UNWANTED = re.compile(
-    "[\x00-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]"
-)
 
 
 @dataclass(frozen=True)
@@ -40,7 +33,8 @@ class Result:
         metric: for example "accuracy".
         identity: of the protocol; only scores of equal identity may be compared.
         score: percent.
-        interval: (low, high) of 95%, percent, or None.
+        interval: (low, high) of 95%, percent, or None; of accuracy and exact match, where the
+            stored one has no width, Wilson's instead.
         complete: whether all clips of the task took part.
         reasons: why it is incomplete, as sentences or phrases.
         clips: counts of clips by name (`n_expected`, `n_used`, ...).
@@ -72,6 +66,15 @@ class Result:
     def number(self, section: str, name: str) -> float | None:
         """Returns a finite number of an object of the JSON, or None."""
         return number(self.section(section).get(name))
+
+    @property
+    def interval_kind(self) -> str:
+        """How the interval was computed: "Wilson" or "bootstrap"; "" without one."""
+        if self.interval is None:
+            return ""
+        clips = number(self.clips.get("n_scored")) or 0
+        shares = self.metric in PROPORTIONS and is_wilson(self.score, self.interval, clips)
+        return "Wilson" if shares else "bootstrap"
 
     @property
     def finished(self) -> str:
@@ -216,7 +219,7 @@ def from_data(data: dict, path: Path | None = None, place: str = "") -> Result:
         metric=text(task.get("metric")) or "score",
         identity=text(protocol["identity"]),
         score=score,
-        interval=_interval(data.get("interval")),
+        interval=_interval(data.get("interval"), score, task.get("metric"), clips),
         complete=complete and not reasons,
         reasons=tuple(reasons),
         clips=clips,
@@ -238,47 +241,19 @@ def _model_key(data: dict, model: dict) -> str:
     return repr((model.get("name"), model.get("fingerprint") or model.get("handle"), called))
 
 
-def _interval(value: object) -> tuple[float, float] | None:
-    if not isinstance(value, list) or len(value) != 2:
+def _interval(
+    value: object, score: float, metric: object, clips: dict
+) -> tuple[float, float] | None:
+    """Returns the interval to show.
+
+    A bootstrap of equal answers has no width, which says nothing about other clips: shares of clips
+    get Wilson's interval instead, other metrics none.
+    """
+    ends = [number(end) for end in as_list(value)]
+    low, high = ends if len(ends) == 2 else (None, None)
+    if low is None or high is None or not 0 <= low <= high <= 100:
         return None
-    low, high = map(number, value)
-    return None if low is None or high is None or not 0 <= low <= high <= 100 else (low, high)
-
-
-def number(value: object) -> float | None:
-    """Returns a finite number, or None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
-
-
-def text(value: object, limit: int = 400) -> str:
-    """Returns a value as text: "" for None, cut where it is longer than `limit`."""
-    whole = "" if value is None else str(value)
-    return whole if len(whole) <= limit else whole[: limit - 1] + "…"
-
-
-def as_dict(value: object) -> dict:
-    """Returns a JSON object; {} for anything else."""
-    return value if isinstance(value, dict) else {}
-
-
-def as_list(value: object) -> list:
-    """Returns a JSON array; [] for anything else."""
-    return value if isinstance(value, list) else []
-
-
-def clean(value: Any, depth: int = 0) -> Any:
-    """Returns JSON data without control characters in texts, and without nesting too deep."""
-    if isinstance(value, str):
-        return _UNWANTED.sub("\N{REPLACEMENT CHARACTER}", value)
-    if depth > _MAXIMUM_DEPTH:
-        return None
-    if isinstance(value, dict):
-        return {clean(str(key)): clean(entry, depth + 1) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [clean(entry, depth + 1) for entry in value]
-    return value
+    if low < high:
+        return low, high
+    scored = number(clips.get("n_scored"))
+    return wilson(score, scored) if metric in PROPORTIONS and scored and scored >= 1 else None

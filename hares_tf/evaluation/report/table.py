@@ -12,7 +12,8 @@ def table(results: Sequence[Sequence[dict]]) -> str:
     Args:
         results: for each model its results, all models on the same tasks in the same order.
 
-    The best score of a row carries a star when models are compared; `!` marks an incomplete one.
+    `clips` counts the clips that were used. The best score of a row carries a star when models are
+    compared; `!` marks an incomplete one.
     """
     domains = list(DOMAIN_TASKS)
     names = [column[0]["model"]["name"] for column in results]
@@ -32,7 +33,7 @@ def table(results: Sequence[Sequence[dict]]) -> str:
                 first["task"]["id"],
                 first["task"]["domain"],
                 first["task"]["metric"],
-                str(first["clips"]["n_expected"]),
+                _clips(cells),
                 *(_score(cell, len(cells) > 1 and cell["score"] == best) for cell in cells),
             ]
         )
@@ -45,6 +46,15 @@ def table(results: Sequence[Sequence[dict]]) -> str:
     if any(not cell["complete"] for column in results for cell in column):
         lines.append("! incomplete: the result file says why and lists clips that were not read.")
     return "\n".join(lines)
+
+
+def _clips(results: Sequence[dict]) -> str:
+    """Returns how many clips were used: `2000`; `82 of 2000` where not all were."""
+    used = sorted({result["clips"]["n_used"] for result in results})
+    words = str(used[0]) if len(used) == 1 else f"{used[0]}-{used[-1]}"
+    expected = max(result["clips"]["n_expected"] for result in results)
+    complete = all(result["complete"] for result in results)
+    return words if complete or used[0] >= expected else f"{words} of {expected}"
 
 
 def _score(result: dict, best: bool) -> str:

@@ -31,8 +31,9 @@ class TaskResult:
         schema: version of the file's format.
         key: hash of everything that decides the score.
         score: in percent.
-        interval: 95% interval of the score in percent, (low, high): bootstrap over test clips (of
-            the first seed's head, where the score is the mean of several).
+        interval: 95% interval of the score in percent, (low, high), over the choice of test clips:
+            Wilson's of accuracy and exact match, else a bootstrap (of the first seed's head, where
+            the score is the mean of several).
         complete: whether all clips of the task took part.
         incomplete_because: if not, the reasons, as phrases.
         task: the declaration with its labels, as JSON data.

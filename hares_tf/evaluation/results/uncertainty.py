@@ -1,9 +1,12 @@
-"""How sure a score is: the bootstrap over test clips.
+"""How sure a score is: Wilson's interval of shares of clips, else the bootstrap over test clips.
 
-A resample draws as many clips as there are, with replacement; a clip that is drawn twice counts
-twice. An interval holds the middle 95% of the scores of the resamples (the percentile bootstrap).
-It is about the choice of test clips only: neither training nor the choice of its clips varies.
-Average precision of resamples is a little high, because a clip is tied with its own copies.
+Accuracy and exact match are shares of clips, so they have Wilson's interval. Mean average precision
+and differences of models are bootstrapped: a resample draws as many clips as there are, with
+replacement; a clip that is drawn twice counts twice; an interval holds the middle 95% of the
+resamples (the percentile bootstrap).
+
+All intervals are about the choice of test clips only: neither training nor the choice of its clips
+varies. Average precision of resamples is a little high, because a clip is tied with its own copies.
 Everything is a function of the seed and the data.
 """
 
@@ -13,6 +16,7 @@ import numpy as np
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.results.metrics import METRICS, hits, positives
+from hares_tf.evaluation.results.wilson import PROPORTIONS, effective_clips, wilson
 from hares_tf.evaluation.tasks.labels import Labels
 
 PERCENTILES = (2.5, 97.5)
@@ -23,6 +27,33 @@ _Weighted = Callable[[np.ndarray], np.ndarray]
 
 
 def interval(
+    score: float,
+    scores: np.ndarray,
+    targets: np.ndarray,
+    labels: Labels,
+    metric_name: str,
+    folds: np.ndarray | None = None,
+) -> tuple[float, float]:
+    """Returns the 95% interval of a score, in percent.
+
+    Args:
+        score: percent; the mean of the scores of folds where there are folds.
+        scores: `[clips, width]`.
+        targets: see `Labels.targets`.
+        labels: the label space.
+        metric_name: a key of `METRICS`.
+        folds: `[clips]` the fold of each clip, or None.
+
+    Raises:
+        EvaluationError: as the metric.
+    """
+    if metric_name not in PROPORTIONS:
+        return bootstrap(scores, targets, labels, metric_name, folds=folds)
+    sizes = [len(scores)] if folds is None else np.unique(folds, return_counts=True)[1].tolist()
+    return wilson(score, effective_clips(sizes))
+
+
+def bootstrap(
     scores: np.ndarray,
     targets: np.ndarray,
     labels: Labels,
@@ -31,17 +62,12 @@ def interval(
     seed: int = 0,
     folds: np.ndarray | None = None,
 ) -> tuple[float, float]:
-    """The 95% interval of a metric, in percent.
+    """Returns the 95% interval of a metric over resamples of the clips, in percent.
 
-    Args:
-        scores: `[clips, width]`.
-        targets: see `Labels.targets`.
-        labels: the label space.
-        metric_name: a key of `METRICS`.
+    Args: as `interval`, and
         resamples: how many.
         seed: of the resamples.
-        folds: `[clips]`, where the score is the mean of the scores of folds: clips are then drawn
-            within their fold.
+        folds: clips are drawn within their fold.
 
     Raises:
         EvaluationError: as the metric.
@@ -50,11 +76,35 @@ def interval(
     values = []
     for number, fold in enumerate(np.unique(every)):
         of_fold = every == fold
-        weighted = _WEIGHTED[metric_name](scores[of_fold], targets[of_fold], labels)
-        draws = _weights(int(of_fold.sum()), resamples, seed + number)
-        values.append(np.concatenate([weighted(block) for block in draws]))
+        values.append(
+            resampled(
+                scores[of_fold], targets[of_fold], labels, metric_name, resamples, seed + number
+            )
+        )
     low, high = np.nanpercentile(np.mean(values, axis=0), PERCENTILES)
     return float(low), float(high)
+
+
+def resampled(
+    scores: np.ndarray,
+    targets: np.ndarray,
+    labels: Labels,
+    metric_name: str,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> np.ndarray:
+    """Returns the metric of every resample, `[resamples]` percent.
+
+    The resamples depend on the number of clips and the seed alone, so the values of several models
+    on the same clips are paired.
+
+    Args: as `bootstrap`.
+
+    Raises:
+        EvaluationError: as the metric.
+    """
+    weighted = _WEIGHTED[metric_name](scores, targets, labels)
+    return np.concatenate([weighted(block) for block in _weights(len(scores), resamples, seed)])
 
 
 def paired(
@@ -68,7 +118,7 @@ def paired(
 ) -> dict[str, float]:
     """How much better model a is than model b on the same clips: both are given each resample.
 
-    Args: as `interval`.
+    Args: as `bootstrap`.
 
     Returns:
         `difference` of the metrics, a - b, in percentage points; `low` and `high`, its 95%
@@ -82,13 +132,11 @@ def paired(
             f"Scores of {scores_a.shape} and {scores_b.shape} cannot be compared: both models must "
             "be scored on the same clips and labels."
         )
-    functions = [_WEIGHTED[metric_name](scores, targets, labels) for scores in (scores_a, scores_b)]
-    differences = np.concatenate(
-        [
-            functions[0](block) - functions[1](block)
-            for block in _weights(len(scores_a), resamples, seed)
-        ]
-    )
+    values = [
+        resampled(scores, targets, labels, metric_name, resamples, seed)
+        for scores in (scores_a, scores_b)
+    ]
+    differences = values[0] - values[1]
     metric = METRICS[metric_name].function
     differences = differences[~np.isnan(differences)]
     low, high = np.percentile(differences, PERCENTILES)

@@ -154,3 +154,22 @@ def test_every_table_of_the_paper_fits_a_terminal(number):
 def test_printed_table_marks_the_best_score():
     text = table([[result("a", "esc50", 70.0)], [result("b", "esc50", 80.0)]])
     assert "80.0*" in text and "70.0*" not in text
+
+
+@pytest.mark.parametrize(
+    ("used", "complete", "shown"),
+    [
+        ((2000, 2000), True, "2000"),
+        # Under some protocols no validation clips are used, and that is complete.
+        ((1600, 1600), True, "1600"),
+        ((82, 82), False, "82 of 2000"),
+        ((80, 82), False, "80-82 of 2000"),
+    ],
+)
+def test_printed_table_counts_the_clips_that_were_used(used, complete, shown):
+    models = [
+        [result(name, "esc50", 70.0, complete=complete, clips__n_used=number)]
+        for name, number in zip("ab", used, strict=True)
+    ]
+    (line,) = [line for line in table(models).splitlines() if line.startswith("esc50")]
+    assert re.search(rf"accuracy +{shown} +70\.0", line)

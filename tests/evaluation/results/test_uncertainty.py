@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score
 from hares_tf.evaluation import EvaluationError
 from hares_tf.evaluation.results import uncertainty
 from hares_tf.evaluation.results.metrics import METRICS
-from hares_tf.evaluation.results.uncertainty import interval, paired
+from hares_tf.evaluation.results.uncertainty import bootstrap, paired
 from hares_tf.evaluation.tasks.labels import Labels
 
 CLASSES = Labels.classes("ab")
@@ -31,7 +31,7 @@ def _tags(clips=120, seed=0, shift=1.0):
 def test_interval_of_accuracy_is_the_binomial():
     """The share of right answers in a resample is binomial."""
     scores, targets = _classes(300)
-    found = interval(scores, targets, CLASSES, "accuracy", resamples=20_000)
+    found = bootstrap(scores, targets, CLASSES, "accuracy", resamples=20_000)
     expected = 100 * binom.ppf([0.025, 0.975], 400, 0.75) / 400
     assert found == pytest.approx(expected, abs=0.26)
 
@@ -43,8 +43,8 @@ def test_folds_are_drawn_apart_and_averaged():
     right = np.arange(30) < 3
     scores = np.stack([right, ~right], axis=1).astype(np.float32)
     folds = np.where(right, "1", "2")
-    assert interval(scores, targets, labels, "accuracy", folds=folds) == (50.0, 50.0)
-    low, high = interval(scores, targets, labels, "accuracy")
+    assert bootstrap(scores, targets, labels, "accuracy", folds=folds) == (50.0, 50.0)
+    low, high = bootstrap(scores, targets, labels, "accuracy")
     assert low < 10 < high < 50
 
 
@@ -52,8 +52,8 @@ def test_interval_of_exact_match():
     labels = Labels.slots({"one": "ab", "two": "ab"})
     scores, targets = _classes(300)
     both = np.hstack([scores, scores])
-    found = interval(both, np.hstack([targets, targets]), labels, "exact_match")
-    assert found == interval(scores, targets, CLASSES, "accuracy")
+    found = bootstrap(both, np.hstack([targets, targets]), labels, "exact_match")
+    assert found == bootstrap(scores, targets, CLASSES, "accuracy")
 
 
 def test_weighted_average_precision_is_scikit_learns():
@@ -96,10 +96,10 @@ def test_the_same_for_the_same_seed_and_any_size_of_block(name, monkeypatch):
         (scores, targets), labels = _classes(300), CLASSES
     else:
         (scores, targets), labels = _tags(), TAGS
-    low, high = interval(scores, targets, labels, name, resamples=200, seed=3)
+    low, high = bootstrap(scores, targets, labels, name, resamples=200, seed=3)
     monkeypatch.setattr(uncertainty, "_BLOCK_BYTES", 4 * len(scores) * 7)
-    assert interval(scores, targets, labels, name, resamples=200, seed=3) == (low, high)
-    assert interval(scores, targets, labels, name, resamples=200, seed=4) != (low, high)
+    assert bootstrap(scores, targets, labels, name, resamples=200, seed=3) == (low, high)
+    assert bootstrap(scores, targets, labels, name, resamples=200, seed=4) != (low, high)
     assert low < METRICS[name].function(scores, targets, labels) < high
 
 
@@ -109,7 +109,7 @@ def test_intervals_cover():
     inside = 0
     for _ in range(200):
         scores, targets = _classes(random.binomial(150, 0.7), 150)
-        low, high = interval(scores, targets, CLASSES, "accuracy", resamples=300)
+        low, high = bootstrap(scores, targets, CLASSES, "accuracy", resamples=300)
         inside += low <= 70 <= high
     assert 180 <= inside <= 199
 

@@ -1,0 +1,54 @@
+"""Wilson's score interval of a share of clips: also right for few clips, and for 0 and 100 percent.
+
+A bootstrap cannot see beyond its sample: where every test clip is answered right, so is every
+resample, and its interval has no width. Wilson's interval holds the shares that the observed one
+would not refute; for 60 of 60 clips it begins at 94.0 percent.
+"""
+
+import math
+from collections.abc import Sequence
+
+# Metrics that are shares of test clips; other metrics have no such closed form.
+PROPORTIONS = ("accuracy", "exact_match")
+_Z = 1.959963984540054  # the normal distribution holds 95% between -z and z
+
+
+def wilson(percent: float, clips: float) -> tuple[float, float]:
+    """Returns the 95% interval (low, high) of a share, in percent.
+
+    Args:
+        percent: the observed share.
+        clips: number of clips, positive; see `effective_clips` for means of folds.
+    """
+    share, squared = percent / 100, _Z**2
+    middle = share + squared / (2 * clips)
+    half = _Z * math.sqrt(share * (1 - share) / clips + squared / (4 * clips**2))
+    low, high = ((middle + sign * half) / (1 + squared / clips) for sign in (-1, 1))
+    # Rounding may put the ends of 0 and 100 percent a little beside them.
+    return max(0.0, min(100 * low, percent)), min(100.0, max(100 * high, percent))
+
+
+def effective_clips(sizes: Sequence[int]) -> float:
+    """Returns the number of clips of which a mean over folds is as sure (Kish's effective size).
+
+    Args:
+        sizes: numbers of clips of the folds, which all count the same; equal folds give their sum.
+    """
+    return len(sizes) ** 2 / sum(1 / size for size in sizes)
+
+
+def is_wilson(percent: float, interval: tuple[float, float], clips: float) -> bool:
+    """Returns whether an interval is Wilson's, of at most so many clips; all in percent.
+
+    Result files do not name the kind of their interval, but both ends of Wilson's imply the same
+    number of clips, which a bootstrap's only do by chance.
+    """
+    end = max(interval, key=lambda end: abs(end - percent)) / 100
+    distance = abs(end - percent / 100)
+    if not distance:
+        return False
+    implied = _Z**2 * end * (1 - end) / distance**2
+    if not 0 < implied <= 1.001 * clips:
+        return False
+    expected = wilson(percent, implied)
+    return all(math.isclose(a, b, abs_tol=1e-6) for a, b in zip(expected, interval, strict=True))
