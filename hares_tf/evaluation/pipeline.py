@@ -23,7 +23,7 @@ from hares_tf.utils.progress import Progress
 # A module by its name, or the encoder itself.
 Handle = str | os.PathLike | Callable
 # Suite names, task ids, paths of task files, or declarations.
-Tasks = Sequence[str | Task]
+Tasks = Sequence[str | os.PathLike | Task]
 
 
 @overload

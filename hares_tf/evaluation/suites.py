@@ -17,7 +17,9 @@ from hares_tf.evaluation.tasks.task_file import read_task_file
 from hares_tf.utils.user_code import import_user_code
 
 
-def resolve(names: Sequence[str], data_dir: str | os.PathLike | None = None) -> list[Task]:
+def resolve(
+    names: Sequence[str | os.PathLike], data_dir: str | os.PathLike | None = None
+) -> list[Task]:
     """Returns the tasks of suites, task ids and task files, in the order given, each once.
 
     Args:
@@ -31,7 +33,7 @@ def resolve(names: Sequence[str], data_dir: str | os.PathLike | None = None) -> 
             one id, or no name at all.
     """
     tasks: dict[str, Task] = {}
-    for name in names:
+    for name in [os.fspath(name) for name in names]:
         for task in _tasks(name, data_dir):
             if task.id in tasks and tasks[task.id].source != task.source:
                 raise EvaluationError(

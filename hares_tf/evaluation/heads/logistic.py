@@ -24,7 +24,8 @@ from hares_tf.evaluation.tasks.labels import Labels
 TOLERANCE = 1e-7
 # What counts as solved: there accuracy was within 0.25 points.
 CONVERGED = 1e-5
-# Float32 may end a fit earlier: when the objective falls by less than TOLERANCE in so many steps.
+# Float32 may end a fit earlier: when the objective falls by less than the tolerance in so many
+# steps.
 STALL_STEPS = 10
 MAX_ITERATIONS = 1000
 # Objectives are resolved to about this share; a step that rises by less is not refused.
@@ -42,6 +43,7 @@ class LogisticPath:
         targets: `[rows, groups]` numbers or `[rows, tags]` shares from 0 to 1 (`Labels.targets`).
         labels: the label space. A name of a softmax without rows gets minus infinity as its logit,
             a tag without positive rows the constant `ABSENT_LOGIT`.
+        tolerance: where a fit stops, see `TOLERANCE`.
 
     Attributes:
         converged: whether every fit so far ended where its model of the Hessian promises a decrease
@@ -51,7 +53,14 @@ class LogisticPath:
         EvaluationError: embeddings that are not finite.
     """
 
-    def __init__(self, embeddings: np.ndarray, targets: np.ndarray, labels: Labels):
+    def __init__(
+        self,
+        embeddings: np.ndarray,
+        targets: np.ndarray,
+        labels: Labels,
+        tolerance: float = TOLERANCE,
+    ):
+        self._tolerance = tolerance
         self._basis, self._embeddings = row_space(np.asarray(embeddings, np.float32))
         make = _Sigmoids if labels.kind == "tags" else _Softmaxes
         self._loss = make(targets, labels)
@@ -115,10 +124,10 @@ class LogisticPath:
             # What the model of the Hessian promises, as a share of the objective.
             promised = np.add.reduceat(np.sum(solver.gradient**2, axis=0), problems) / 2
             left = promised / np.maximum(solver.values, np.finfo(float).tiny)
-            active &= left > TOLERANCE
+            active &= left > self._tolerance
             if len(history) > STALL_STEPS:
                 fallen = history[-1 - STALL_STEPS] - solver.values
-                active &= fallen > TOLERANCE * solver.values
+                active &= fallen > self._tolerance * solver.values
             if not active.any() or len(history) > MAX_ITERATIONS:
                 break
             solver.step(evaluate, active)

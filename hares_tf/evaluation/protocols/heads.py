@@ -6,7 +6,7 @@ from functools import partial
 
 from hares_tf.evaluation.embeddings.windows import Plan
 from hares_tf.evaluation.heads.examples import Examples
-from hares_tf.evaluation.heads.logistic import LogisticPath
+from hares_tf.evaluation.heads.logistic import CONVERGED, LogisticPath
 from hares_tf.evaluation.protocols import mlp, svm
 from hares_tf.evaluation.protocols.base import Options, Outcome, Protocol, Work, by_fold
 from hares_tf.evaluation.protocols.descent import HIDDEN_UNITS, cached_crops, descend
@@ -36,7 +36,11 @@ class Head:
 
 HEADS = {
     "linear": Head(
-        fast=by_fold(choose_and_refit(LogisticPath, LINEAR_C, "c")),
+        fast=by_fold(
+            choose_and_refit(
+                LogisticPath, LINEAR_C, "c", patience=2, coarse={"tolerance": CONVERGED}
+            )
+        ),
         paper=by_fold(descend),
     ),
     "mlp": Head(

@@ -1,7 +1,10 @@
 """Heads with one strength of regularization: choose it on held-out clips, then fit on all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +20,16 @@ from hares_tf.evaluation.protocols.base import (
 )
 from hares_tf.evaluation.tasks.declaration import Task
 
-# Above so many windows, strengths are chosen with heads that are fitted on a part of the clips: a
-# strength that is best for one part is best for all within noise (benchmarks/results/heads.md).
+# Above so many windows, a part of the clips says first which strengths are worth a fit on all.
 SAMPLE_WINDOWS = 50_000
 
 
 def choose_and_refit(
-    make_path: Callable, strengths: Sequence[float], name: str
+    make_path: Callable,
+    strengths: Sequence[float],
+    name: str,
+    patience: int | None = None,
+    coarse: Mapping[str, Any] = MappingProxyType({}),
 ) -> Callable[..., Outcome]:
     """Returns a function that trains and scores a head on one split, for `base.by_fold`.
 
@@ -33,44 +39,52 @@ def choose_and_refit(
             `converged`, such as `LogisticPath`.
         strengths: to choose from, the most regularized first.
         name: of the strength, in the details.
+        patience: the choice ends after so many strengths in a row that are not better than the best
+            before them; the least regularized ones take longest. None: all are tried.
+        coarse: further arguments of `make_path` where clips have more than `SAMPLE_WINDOWS`
+            windows, while the strength is chosen.
     """
 
     def run_split(
         protocol: Protocol, task: Task, train: Examples, test: Examples, work: Work, fold: str
     ) -> Outcome:
         chosen_on, where = held_out(train)
-        fitted_on, sampled = _sample(train, ~chosen_on)
-        fitted, validation = train.select(fitted_on), train.select(chosen_on)
-        standardize = Standardizer(fitted.embeddings)
-        path = make_path(standardize(fitted.embeddings), fitted.row_targets, train.labels)
-        windows = standardize(validation.embeddings)
-        validation_scores: list[float] = []
+
+        def score(path: Any, windows: np.ndarray, clips: Examples) -> float:
+            scores = protocol.clip_scores(path.logits(windows), clips)
+            return work.metric(scores, clips.targets, train.labels)
+
+        step = -(-int(train.rows_per_clip[~chosen_on].sum()) // SAMPLE_WINDOWS)
         with work.progress.phase(task.id, f"head {fold}".strip(), len(strengths) + 1, "fit") as bar:
-            for strength in strengths:
-                path.fit(strength)
-                scores = protocol.clip_scores(path.logits(windows), validation)
-                validation_scores.append(work.metric(scores, validation.targets, train.labels))
-                if first_best(validation_scores) == len(validation_scores) - 1:
-                    solution = path.solution()
-                bar.update()
-            best = first_best(validation_scores)
-            del path, fitted, validation, windows  # large, in memory or on disk
+            search = _Search(strengths, score, bar.update)
+            if step == 1:
+                search.run(make_path, train, ~chosen_on, chosen_on, 0, patience)
+            else:
+                # With fewer rows less regularization seems best, by up to two decades. Fits get
+                # longer with less regularization, so that a search upwards costs little.
+                sample = every_nth(train, ~chosen_on, step, place=1)
+                make_coarse = partial(make_path, **coarse)
+                search.run(make_coarse, train, sample, chosen_on, 0, patience)
+                first = max(search.best - 2, 0)
+                search.run(make_coarse, train, ~chosen_on, chosen_on, first, 1)
+                where += f", after a search on every {step}th other clip"
 
             whole = train.select(np.ones(len(train), bool))
-            standardize_whole = Standardizer(whole.embeddings)
-            rows = standardize_whole(whole.embeddings)
-            path = make_path(rows, whole.row_targets, train.labels)
-            path.start_from(solution, partial(standardize.converted, other=standardize_whole))
-            path.fit(strengths[best])
+            standardize = Standardizer(whole.embeddings)
+            path = make_path(standardize(whole.embeddings), whole.row_targets, train.labels)
+            search.start(path, search.best, standardize)
+            path.fit(strengths[search.best])
             bar.update()
-        windows = standardize_whole(test.select(np.ones(len(test), bool)).embeddings)
+        windows = standardize(test.select(np.ones(len(test), bool)).embeddings)
         return Outcome(
             scores=protocol.clip_scores(path.logits(windows), test),
             test=test,
             details={
-                name: strengths[best],
-                f"{name}_chosen_on": where + sampled,
-                "validation_scores": dict(zip(map(str, strengths), validation_scores, strict=True)),
+                name: strengths[search.best],
+                f"{name}_chosen_on": where,
+                "validation_scores": {
+                    str(strengths[index]): value for index, value in search.scores.items()
+                },
                 "converged": path.converged,
             },
         )
@@ -78,10 +92,62 @@ def choose_and_refit(
     return run_split
 
 
-def _sample(train: Examples, among: np.ndarray) -> tuple[np.ndarray, str]:
-    """Returns the clips that heads are fitted on to choose a strength, and a clause about them."""
-    windows = int(train.rows_per_clip[among].sum())
-    step = -(-windows // SAMPLE_WINDOWS)
-    if step == 1:
-        return among, ""
-    return every_nth(train, among, step, place=1), f", by heads fitted on every {step}th other clip"
+@dataclass
+class _Search:
+    """The search for the best strength on some clips.
+
+    Attributes:
+        strengths: the most regularized first.
+        score: `(path, standardized windows, clips) -> score`.
+        on_fit: called after every fit.
+        scores: of the last run, by the indexes of the strengths that were tried.
+    """
+
+    strengths: Sequence[float]
+    score: Callable[[Any, np.ndarray, Examples], float]
+    on_fit: Callable[[], None]
+    scores: dict[int, float] = field(default_factory=dict)
+    _solutions: dict[int, Any] = field(default_factory=dict)
+    _standardize: Standardizer | None = None
+
+    @property
+    def best(self) -> int:
+        """Index of the best strength of the last run; ties go to the most regularized."""
+        return list(self.scores)[first_best(list(self.scores.values()))]
+
+    def run(
+        self,
+        make_path: Callable,
+        examples: Examples,
+        fitted_on: np.ndarray,
+        chosen_on: np.ndarray,
+        first: int,
+        patience: int | None,
+    ) -> None:
+        """Fits one strength after another, from index `first`; scores each on other clips.
+
+        Args:
+            make_path, patience: see `choose_and_refit`.
+            examples: all clips.
+            fitted_on, chosen_on: masks of clips.
+            first: where to begin; from the solution there of an earlier run, if there was one.
+        """
+        fitted, validation = examples.select(fitted_on), examples.select(chosen_on)
+        standardize = Standardizer(fitted.embeddings)
+        path = make_path(standardize(fitted.embeddings), fitted.row_targets, examples.labels)
+        windows = standardize(validation.embeddings)
+        self.start(path, first, standardize)
+        self.scores, self._solutions, self._standardize = {}, {}, standardize
+        for index in range(first, len(self.strengths)):
+            path.fit(self.strengths[index])
+            self.scores[index] = self.score(path, windows, validation)
+            self._solutions[index] = path.solution()
+            self.on_fit()
+            if index - self.best == patience:
+                break
+
+    def start(self, path: Any, index: int, standardize: Standardizer) -> None:
+        """Starts a path for rows scaled by `standardize` from a solution of the last run."""
+        if self._standardize is not None and index in self._solutions:
+            convert = partial(self._standardize.converted, other=standardize)
+            path.start_from(self._solutions[index], convert)

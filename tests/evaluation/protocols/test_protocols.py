@@ -149,7 +149,7 @@ def test_a_large_task_chooses_c_on_a_sample(monkeypatch):
     sampled = _run("fast", examples)
     clips = int((examples.parts == "train").sum())
     step = -(-clips // 50)
-    assert sampled.details["c_chosen_on"].endswith(f"by heads fitted on every {step}th other clip")
+    assert sampled.details["c_chosen_on"].endswith(f"a search on every {step}th other clip")
     # The last fit is on all clips: with the same C it is the same head.
     monkeypatch.setitem(HEADS, "linear", fixed_c(sampled.details["c"]))
     np.testing.assert_allclose(
@@ -197,10 +197,20 @@ def test_fast_linear_chooses_and_refits_as_stated():
         return 100 * peer.score(standardize(scored.embeddings.copy()), scored.targets[:, 0])
 
     by_c = [score(train, validation, c) for c in LINEAR_C]
-    assert list(outcome.details["validation_scores"].values()) == pytest.approx(by_c)
-    best = LINEAR_C[int(np.argmax(by_c))]
+    tried = list(outcome.details["validation_scores"].values())
+    assert tried == pytest.approx(by_c[: len(tried)])
+    # The choice ends after two in a row that are not better.
+    chosen = int(np.argmax(tried))
+    assert len(tried) == min(chosen + 3, len(LINEAR_C))
+    best = LINEAR_C[chosen]
     assert outcome.details["c"] == best
     assert outcome.score == pytest.approx(score(both, test, best))
+
+
+def test_the_choice_ends_after_two_that_are_not_better():
+    outcome = _run("fast", _split_task(0, 0.01))
+    assert outcome.details["c"] == LINEAR_C[0]
+    assert list(outcome.details["validation_scores"]) == [str(c) for c in LINEAR_C[:3]]
 
 
 def test_choices_need_held_out_clips_with_tags():
