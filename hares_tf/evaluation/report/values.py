@@ -46,8 +46,9 @@ def as_list(value: object) -> list:
 def clean(value: Any, parents: tuple[int, ...] = ()) -> Any:
     """Returns JSON data that can be shown.
 
-    Control characters in texts are replaced; objects and arrays that are too deep or hold themselves
-    become None, integers that are no counts too, and values of other types their type's name.
+    Control characters in texts are replaced; objects and arrays that are too deep or hold
+    themselves become None, integers that are no counts too, and values of other types their type's
+    name.
 
     Args:
         value: any data.
