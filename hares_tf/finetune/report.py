@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hares_tf.evaluation.results.intervals import wilson
 from hares_tf.evaluation.results.uncertainty import paired
-from hares_tf.evaluation.results.wilson import wilson
 from hares_tf.evaluation.tasks.labels import Labels
 from hares_tf.finetune.clips import Clip
 from hares_tf.finetune.confusion import confusion_svg

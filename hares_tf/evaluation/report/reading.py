@@ -13,7 +13,7 @@ from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.published import DOMAIN_TASKS, TASKS
 from hares_tf.evaluation.report.values import as_dict, as_list, clean, number, text
 from hares_tf.evaluation.results import results as stored
-from hares_tf.evaluation.results.wilson import PROPORTIONS, is_wilson, wilson
+from hares_tf.evaluation.results.intervals import PROPORTIONS, is_wilson, wilson
 
 SUITES = ("hares", "variant", "mini", "user")
 

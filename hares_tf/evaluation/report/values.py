@@ -46,8 +46,8 @@ def as_list(value: object) -> list:
 def clean(value: Any, parents: tuple[int, ...] = ()) -> Any:
     """Returns JSON data that can be shown.
 
-    Control characters in texts are replaced; objects and arrays that are too deep or hold
-    themselves become None, integers that are no counts too, and values of other types their type's
+    Control characters in texts are replaced. Objects and arrays that are too deep or hold
+    themselves, and integers that are no counts, become None; values of other types their type's
     name.
 
     Args:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from hares_tf.evaluation.errors import EvaluationError
+from hares_tf.evaluation.results.intervals import PROPORTIONS, effective_clips, wilson
 from hares_tf.evaluation.results.metrics import METRICS, hits, positives
-from hares_tf.evaluation.results.wilson import PROPORTIONS, effective_clips, wilson
 from hares_tf.evaluation.tasks.labels import Labels
 
 PERCENTILES = (2.5, 97.5)

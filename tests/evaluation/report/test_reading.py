@@ -4,7 +4,7 @@ import pytest
 from evaluation.report.stored_results import read, result, save
 
 from hares_tf.evaluation.report import reading, values, write
-from hares_tf.evaluation.results.wilson import wilson
+from hares_tf.evaluation.results.intervals import wilson
 
 
 def test_an_interval_without_width_is_replaced_by_wilsons(tmp_path):

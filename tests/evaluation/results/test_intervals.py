@@ -1,11 +1,17 @@
-"""Wilson's interval: SciPy's, its edges, and how it is recognized."""
+"""Wilson's interval: SciPy's, its edges, and how it is recognized; means and differences."""
 
 import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from hares_tf.evaluation.results.intervals import (
+    difference_interval,
+    effective_clips,
+    is_wilson,
+    mean_interval,
+    wilson,
+)
 from hares_tf.evaluation.results.uncertainty import bootstrap, interval
-from hares_tf.evaluation.results.wilson import effective_clips, is_wilson, wilson
 from hares_tf.evaluation.tasks.labels import Labels
 
 
@@ -59,3 +65,23 @@ def test_wilsons_interval_is_recognized():
     assert not is_wilson(75, bootstrap(scores, targets, Labels.classes("ab"), "accuracy"), 60)
     assert not is_wilson(100, (100, 100), 60)
     assert not is_wilson(50, (49, 51), 60)  # as narrow as of ten thousand clips
+
+
+def test_mean_and_difference_of_symmetric_intervals_add_variances():
+    assert mean_interval([50, 70], [(47, 53), (66, 74)]) == pytest.approx((57.5, 62.5))
+    assert difference_interval(70, (66, 74), 50, (47, 53)) == pytest.approx((15, 25))
+    # The side of each interval that the end depends on counts.
+    assert difference_interval(70, (66, 70), 50, (50, 53)) == pytest.approx((15, 20))
+    assert mean_interval([50, 70], [(47, 53), None]) is None
+    assert mean_interval([], []) is None
+    assert mean_interval([60], [(50, 65)]) == pytest.approx((50, 65))
+
+
+def test_mean_intervals_cover():
+    """Of 300 means of three accuracies, about 95% of the intervals hold the true one."""
+    random, truth, inside = np.random.default_rng(0), np.array([0.97, 0.8, 0.5]), 0
+    for _ in range(300):
+        scores = (100 * random.binomial(60, truth) / 60).tolist()
+        low, high = mean_interval(scores, [wilson(score, 60) for score in scores])
+        inside += low <= 100 * truth.mean() <= high
+    assert 275 <= inside <= 297
