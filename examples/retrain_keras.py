@@ -11,7 +11,6 @@ Subfolders of `sounds` are labels (or --labels=FILE: a CSV of file and label). O
 """
 
 import argparse
-import json
 from pathlib import Path
 
 import keras
@@ -54,6 +53,6 @@ for stage, part, inputs, step, epochs in stages:
     print(f"{stage}: {part.evaluate(inputs[test], y[test], 8, 0)[1]:.1%} are right")
 with atomic_directory(args.output) as draft:
     keras.Model(waveform, {"embedding": embedding, "logits": logits}).export(draft, verbose=False)
-    card = {"name": Path(args.output).name, "sample_rate": rate, "classes": data.label_names}
-    (draft / "model_card.json").write_text(json.dumps(card), encoding="utf-8")
+    name, classes = Path(args.output).name, data.label_names
+    hub.write_card(draft, name=name, sample_rate=rate, classes=classes)
 print(f"{args.output}: waveform -> embedding, logits")

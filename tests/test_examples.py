@@ -126,7 +126,12 @@ def test_retrain_keras(run, module, sounds, tmp_path):
         assert np.all(np.argmax(outputs["logits"], 1) == index)
         assert np.any(outputs["embedding"] != before(waveforms(sounds, label)))
     card = locate(tmp_path / "mine").card
-    assert dict(card) == {"name": "mine", "sample_rate": 8000, "classes": list(LABELS)}
+    assert dict(card) == {
+        "name": "mine",
+        "sample_rate": 8000,
+        "classes": list(LABELS),
+        "source": "bands",
+    }
 
 
 def test_retrain_tf_keras(run, module, sounds, tmp_path):

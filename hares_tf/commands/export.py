@@ -208,6 +208,9 @@ def _run(values: Any) -> None:
         weights = _load_weights(model, values, source)
     print(f"exporting {spec.name} to {values.output or values.serving_root} ...", file=sys.stderr)
 
+    def say(line: str) -> None:
+        print(f"  checked: {line}", flush=True)
+
     def export_to(folder):
         return export_module(
             model,
@@ -219,14 +222,14 @@ def _run(values: Any) -> None:
             overwrite=values.overwrite,
             flavor=values.flavor,
             precision=values.precision,
+            say=say,
         )
 
     if values.output:
-        output, checks = export_to(values.output)
+        output, _ = export_to(values.output)
     else:
         output, checks = add_version(values.serving_root, export_to, model.sample_rate)
-    for line in checks:
-        print(f"  checked: {line}")
+        say(checks[-1])
     logits = f" and {len(classifier.classes)} logits" if classifier else ""
     print(f"{output}: {model.embedding_size} features{logits} at {model.sample_rate} Hz")
     if values.archive:

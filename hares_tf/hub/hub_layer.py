@@ -1,6 +1,7 @@
 """A Hub module as a layer of Keras 3, where `hub.KerasLayer` either fails or trains nothing."""
 
 import os
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -8,7 +9,13 @@ import tensorflow as tf
 from hares_tf.hub.calling import find_entry_point
 from hares_tf.hub.errors import HubError
 from hares_tf.hub.loader import PYTHON_PREFIX, LocatedModule, load, locate
+from hares_tf.hub.model_card import CARD_NAME
 from hares_tf.utils._compat import in_safe_mode
+from hares_tf.utils.errors import reason
+from hares_tf.utils.files import write_json
+
+# What a card says of a module that is still true of a model around it.
+_KEPT_FIELDS = ("sample_rate", "license")
 
 
 @keras.saving.register_keras_serializable(package="hares_tf")
@@ -198,6 +205,33 @@ class HubLayer(keras.layers.Layer):
             # Under a strategy a variable has a part on each device.
             for part in getattr(adopted.value, "values", (adopted.value,)):
                 part._trainable = adopted.trainable
+
+    def write_card(self, folder: str | os.PathLike, **fields) -> None:
+        """Writes a model card beside a SavedModel that holds this layer.
+
+        After `model.export(folder)`, which knows nothing of cards, so that `hares-evaluate` and
+        others find the sample rate without a flag.
+
+        Args:
+            folder: holds `saved_model.pb`.
+            **fields: for example `classes`, the names of the logits; `sample_rate` where the
+                module of this layer has no card. The name is the folder's by default.
+
+        Raises:
+            HubError: there is no SavedModel, or the sample rate is not known.
+        """
+        folder = Path(folder)
+        source = _located(self.handle)
+        known = {key: source.card[key] for key in _KEPT_FIELDS if key in source.card}
+        card = {"name": folder.resolve().name, **known, "source": source.name, **fields}
+        if not (folder / "saved_model.pb").is_file():
+            raise HubError(f"{folder} holds no saved_model.pb; export the model first.")
+        if not isinstance(card.get("sample_rate"), int):
+            raise HubError(f"{self.handle} has no model card; give sample_rate= in hertz.")
+        try:
+            write_json(folder / CARD_NAME, card)
+        except TypeError as error:
+            raise HubError(f"A model card holds JSON data only: {reason(error)}.") from error
 
     def _in_compute_dtype(self, output):
         return tf.cast(output, self.compute_dtype) if output.dtype.is_floating else output

@@ -12,6 +12,7 @@ import micro
 import numpy as np
 import pytest
 import tensorflow as tf
+from unchecked import no_check
 
 from hares_tf.checkpoints.errors import CheckpointError
 from hares_tf.checkpoints.runs import load_classifier, load_encoder, open_checkpoint
@@ -100,7 +101,7 @@ def micro_classifier(tmp_path_factory, micro_run):
     """Exported by the command, without the conformance check: `tagger` goes through it."""
     output = tmp_path_factory.mktemp("modules") / "m"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "_conformance", lambda directory, cases: [])
+        patch.setattr(export, "_fresh_process", no_check)
         assert command.main([f"--checkpoint={micro_run}", f"--output={output}"]) == 0
     return output
 
@@ -303,7 +304,7 @@ class TestWhichCheckpoint:
             open_checkpoint(run, 1000)
 
     def test_the_command_says_what_it_passed_over(self, run, tmp_path, capsys, monkeypatch):
-        monkeypatch.setattr(export, "_conformance", lambda directory, cases: [])
+        monkeypatch.setattr(export, "_fresh_process", no_check)
         (run / "checkpoints" / "step-00001000.npz").write_bytes(b"")
         assert command.main([f"--checkpoint={run}", f"--output={tmp_path / 'm'}"]) == 0
         assert "step-00001000.npz is damaged" in capsys.readouterr().err

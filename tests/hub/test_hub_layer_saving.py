@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from hub.hub_layer_models import KINDS, changed, fitted, sequential
 
-from hares_tf.hub import HubError, HubLayer
+from hares_tf.hub import HubError, HubLayer, locate
 from hares_tf.utils._compat import flattened_layers
 
 
@@ -78,3 +78,29 @@ def test_export(toy_modules, waveform, tmp_path, name):
     np.testing.assert_allclose(
         HubLayer(tmp_path / "exported")(waveform), model(waveform), atol=1e-6
     )
+
+
+def test_a_card_for_an_exported_model(toy_modules, tmp_path):
+    """Keras' export knows nothing of cards; with one, the result needs no flags."""
+    layer = HubLayer(toy_modules["plain"])
+    model = sequential(layer)
+    model.export(tmp_path / "mine", verbose=False)
+    with pytest.raises(HubError, match="no model card; give sample_rate="):
+        layer.write_card(tmp_path / "mine")
+    with pytest.raises(HubError, match="holds no saved_model"):
+        layer.write_card(tmp_path / "absent", sample_rate=8000)
+    with pytest.raises(HubError, match="JSON data only"):
+        layer.write_card(tmp_path / "mine", sample_rate=8000, classes={1, 2})
+    layer.write_card(tmp_path / "mine", sample_rate=8000, classes=["dog", "cat"])
+    module = locate(tmp_path / "mine")
+    assert dict(module.card) == {
+        "name": "mine",
+        "source": "plain",
+        "sample_rate": 8000,
+        "classes": ["dog", "cat"],
+    }
+    second = HubLayer(tmp_path / "mine")
+    sequential(second).export(tmp_path / "second", verbose=False)
+    second.write_card(tmp_path / "second")
+    assert locate(tmp_path / "second").card["sample_rate"] == 8000
+    assert not list(tmp_path.glob("*/.tmp-*"))

@@ -1,13 +1,16 @@
 """Checks an exported module in a fresh process that has no Keras.
 
-    python conformance.py MODULE_FOLDER CASES.npz
+    echo '["MODULE_FOLDER", "CASES.npz"]' | python conformance.py
 
 The cases hold waveforms and what the in-memory model made of them (written by `hub.export`). Prints
-what was checked; on a deviation prints it and exits with 1.
+what was checked, a line at a time; on a deviation prints it and exits with 1. The paths are read
+from the standard input when TensorFlow has been imported, so that this process can be started
+while the module is still being written.
 """
 
 import csv
 import io
+import json
 import os
 import sys
 import wave
@@ -32,8 +35,8 @@ class ConformanceError(Exception):
     """A promise that the module does not keep."""
 
 
-def check(directory: Path, cases_file: Path) -> list[str]:
-    """Runs all checks; gives one line for each.
+def check(directory: Path, cases_file: Path) -> Iterator[str]:
+    """Runs all checks; yields one line for each.
 
     Raises:
         ConformanceError: the first promise that is not kept.
@@ -42,27 +45,26 @@ def check(directory: Path, cases_file: Path) -> list[str]:
 
     # As in the process that wrote the cases: GPUs would multiply in TF32.
     tf.config.experimental.enable_tensor_float_32_execution(False)
-    done = [f"{count} graph operations, all plain TensorFlow" for count in [_check_ops(directory)]]
+    yield f"{_check_ops(directory)} graph operations, all plain TensorFlow"
     loaded = tf.saved_model.load(str(directory))
     with np.load(cases_file, allow_pickle=False) as cases:
         # As anybody would call it; this graph of its own stays the one for this shape.
         loaded(tf.constant(cases["waveform/2x16000"]))
         _trace_for_all_sizes(loaded)
         serving = "flavor" in cases and cases["flavor"] == "serving"
-        done.append(_check_frozen(loaded, cases) if serving else _check_variables(loaded, cases))
-        done.append(_check_outputs(loaded, cases, "fresh"))
-        done.append(_check_signatures(loaded, cases))
+        yield _check_frozen(loaded, cases) if serving else _check_variables(loaded, cases)
+        yield _check_outputs(loaded, cases, "fresh")
+        yield _check_signatures(loaded, cases)
         if "classes" in cases:
-            done.append(_check_classes(loaded, cases, trains=not serving))
+            yield _check_classes(loaded, cases, trains=not serving)
         if serving:
-            return done
+            return
         awake = [name for name in cases if name.startswith("awake_variable/")]
         for name in awake:
             loaded.trainable_variables[int(name.partition("/")[2])].assign(cases[name])
         if awake:
-            done.append(_check_outputs(loaded, cases, "awake"))
-        done.append(_check_training(loaded, cases, stochastic=bool(cases["is_stochastic"])))
-    return done
+            yield _check_outputs(loaded, cases, "awake")
+        yield _check_training(loaded, cases, stochastic=bool(cases["is_stochastic"]))
 
 
 def check_classifier(directory: Path, cases: Mapping[str, np.ndarray]) -> list[str]:
@@ -296,10 +298,13 @@ def _check_training(loaded, cases, stochastic: bool) -> str:
 
 
 def main() -> int:
-    """Runs the checks on the two paths of the command line."""
+    """Runs the checks on the two paths that are read from the standard input."""
+    import tensorflow  # noqa: F401
+
+    directory, cases = json.loads(sys.stdin.readline())
     try:
-        for line in check(Path(sys.argv[1]), Path(sys.argv[2])):
-            print(line)
+        for line in check(Path(directory), Path(cases)):
+            print(line, flush=True)
     except ConformanceError as error:
         print(error)
         return 1

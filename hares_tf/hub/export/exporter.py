@@ -1,9 +1,13 @@
 """Weights -> Hub module: write it under a temporary name, check it, rename it."""
 
+import contextlib
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +38,7 @@ def export_module(
     overwrite: bool = False,
     flavor: str = REUSABLE,
     precision: str = FLOAT32,
+    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Path, list[str]]:
     """Exports a built `WaveformEncoder` as a Hub module.
 
@@ -51,6 +56,7 @@ def export_module(
         overwrite: replace a module that is there already.
         flavor: "reusable" (can be trained) or "serving" (inference only, faster).
         precision: "float32", or for the serving flavor "bfloat16".
+        say: called with each of these lines as soon as its check is done.
 
     Returns:
         The folder, and one line for each check that was made.
@@ -77,7 +83,11 @@ def export_module(
         **form,
         deviation=deviation,
     )
-    with tempfile.TemporaryDirectory() as scratch, atomic_directory(output, overwrite) as temporary:
+    with (
+        _fresh_process(say) as conformance_of,
+        tempfile.TemporaryDirectory() as scratch,
+        atomic_directory(output, overwrite) as temporary,
+    ):
         try:
             module.save(model, card, temporary, classifier, **form)
         except Exception as error:
@@ -89,7 +99,7 @@ def export_module(
         cases |= {name: np.array(value) for name, value in form.items()}
         cases_file = Path(scratch) / "cases.npz"
         np.savez(cases_file, **cases)  # type: ignore[arg-type]
-        checks = _conformance(temporary, cases_file)
+        checks = conformance_of(temporary, cases_file)
     return output, checks
 
 
@@ -175,14 +185,50 @@ def _shapes(variables) -> list[str]:
     return ["x".join(map(str, variable.value.shape)) for variable in variables]
 
 
-def _conformance(directory: Path, cases: Path) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-P", conformance.__file__, literal_path(directory), str(cases)],
-        capture_output=True,
+@contextlib.contextmanager
+def _fresh_process(say: Callable[[str], None]) -> Iterator[Callable[[Path, Path], list[str]]]:
+    """Starts a process for the conformance check; yields a function that runs the check in it."""
+    process = subprocess.Popen(
+        [sys.executable, "-P", conformance.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
+        encoding="utf-8",
     )
-    if done.returncode != 0:
-        reason = (done.stdout.strip() or done.stderr.strip() or "no message").splitlines()[-1]
-        raise HubError(f"The exported module fails its conformance check: {reason}.")
-    return done.stdout.strip().splitlines()
+    to, out, err = process.stdin, process.stdout, process.stderr
+    assert to is not None and out is not None and err is not None
+    # Read meanwhile: a full pipe would stop the process.
+    errors: list[str] = []
+    reader = threading.Thread(target=errors.extend, args=(err,), daemon=True)
+    reader.start()
+
+    def check(directory: Path, cases: Path) -> list[str]:
+        with contextlib.suppress(BrokenPipeError):  # it has ended: the exit code says so
+            to.write(json.dumps([literal_path(directory), str(cases)]) + "\n")
+            to.flush()
+        lines: list[str] = []
+        for line in out:
+            if lines:
+                say(lines[-1])
+            lines.append(line.strip())
+        code = process.wait()
+        reader.join()
+        if code != 0:
+            cause = (lines or [line.strip() for line in errors if line.strip()])[-1:]
+            raise HubError(
+                "The exported module fails its conformance check: "
+                f"{(cause or ['no message'])[0].rstrip('.')}."
+            )
+        if lines:
+            say(lines[-1])
+        return lines
+
+    try:
+        yield check
+    finally:
+        process.kill()
+        process.wait()
+        for stream in (to, out):
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()

@@ -14,6 +14,7 @@ import micro
 import numpy as np
 import pytest
 import tensorflow as tf
+from unchecked import no_check
 
 from hares_tf.commands import export as command
 from hares_tf.hub import HubError, locate
@@ -241,7 +242,7 @@ class TestDestination:
         assert "--overwrite" in capsys.readouterr().err
 
     def test_overwrite_replaces_a_module_only(self, tmp_path, monkeypatch, capsys):
-        monkeypatch.setattr(export, "_conformance", lambda directory, cases: [])
+        monkeypatch.setattr(export, "_fresh_process", no_check)
         (tmp_path / "precious").mkdir()
         (tmp_path / "precious" / "thesis.tex").touch()
         assert self._export(tmp_path / "precious", "--overwrite") == 2
@@ -278,7 +279,7 @@ def test_weights_come_from_a_file(tmp_path, monkeypatch):
             variable.assign(0.7)
     file = tmp_path / "run.weights.h5"
     model.save_weights(file)
-    monkeypatch.setattr(export, "_conformance", lambda directory, cases: [])
+    monkeypatch.setattr(export, "_fresh_process", no_check)
     arguments = [f"--model={micro.NAME}", f"--output={tmp_path}/m"]
     assert command.main([*arguments, f"--weights={file}"]) == 0
     waveform = np.random.default_rng(0).uniform(-1, 1, (1, 5000)).astype(np.float32)
@@ -317,7 +318,7 @@ def test_weights_flags_follow_the_model(arguments, word, tmp_path, capsys):
 
 
 def test_an_archive_of_what_is_exported(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(export, "_conformance", lambda directory, cases: [])
+    monkeypatch.setattr(export, "_fresh_process", no_check)
     flags = ["--model=log_mel_statistics", f"--output={tmp_path / 'm'}"]
     archive = tmp_path / "m.tar.gz"
     for wrong, word in (

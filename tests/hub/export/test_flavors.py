@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from unchecked import no_check
 
 from hares_tf.commands import export as command
 from hares_tf.hub import HubError, load, locate
@@ -174,7 +175,7 @@ def test_a_module_that_trains_is_no_serving_module(tiny_module):
 
 class TestExport:
     def test_card_and_flags(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(export, "_conformance", lambda directory, cases: [])
+        monkeypatch.setattr(export, "_fresh_process", no_check)
         arguments = ["--model=slowfast_nfnet_tiny", "--random_weights", f"--output={tmp_path}/m"]
         flags = ["--flavor=serving", "--precision=bfloat16"]
         assert command.main([*arguments, *flags]) == 0
