@@ -5,12 +5,13 @@ across. An average is shown only where every task of it is complete; otherwise i
 """
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from hares_tf.evaluation.published import DOMAIN_TASKS, TASKS, PublishedRow
 from hares_tf.evaluation.report.names import model_names
 from hares_tf.evaluation.report.reading import SUITES, Result
+from hares_tf.evaluation.results.intervals import mean_interval
 
 SUITE_TITLES = {
     "hares": "The twelve tasks of HARES",
@@ -225,7 +226,10 @@ class _Rows:
         )
         if reasons:
             return Cell(None, reasons=reasons)
-        return Cell(statistics.fmean(r.score for r in results.values() if r))
+        counted = [result for result in results.values() if result is not None]
+        scores = [result.score for result in counted]
+        interval = mean_interval(scores, [result.interval for result in counted])
+        return Cell(statistics.fmean(scores), interval)
 
 
 def _are(names: list[str], of: int) -> str:
@@ -243,23 +247,3 @@ def _with_best(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     return tuple(
         replace(cell, best=score == max(scores)) for cell, score in zip(cells, rounded, strict=True)
     )
-
-
-class Footnotes:
-    """Numbers for reasons; equal reasons share a number."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def marks(self, reasons: Iterable[str]) -> list[int]:
-        """Returns the numbers of reasons, ascending; new ones are added."""
-        numbers = []
-        for reason in reasons:
-            if reason not in self.texts:
-                self.texts.append(reason)
-            numbers.append(self.texts.index(reason) + 1)
-        return sorted(numbers)
-
-    def text(self, reasons: Iterable[str]) -> str:
-        """Returns the marks of reasons as text: ` [1] [2]`."""
-        return "".join(f" [{mark}]" for mark in self.marks(reasons))

@@ -1,24 +1,20 @@
 """Details from predictions: confusions, worst classes, differences of models on equal clips."""
 
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from hares_tf.evaluation.errors import EvaluationError
-from hares_tf.evaluation.report.content import ClassScore, Content, Detail, Paired
+from hares_tf.evaluation.report.content import ClassScore, Content, Detail
+from hares_tf.evaluation.report.differences import Answers, differences
 from hares_tf.evaluation.report.predictions import Predictions, load
-from hares_tf.evaluation.report.reading import Result
 
 MOST_CLASSES = 50  # a larger matrix cannot be read
 WORST = 20
-# Up to this number of models all pairs are compared; otherwise the best one with every other.
-ALL_PAIRS = 4
 
 
 def add(content: Content, resamples: int, seed: int, say: Callable[[str], None]) -> None:
-    """Fills `content.details` and `content.paired` from the stored predictions.
+    """Fills `content.details` and `content.differences` from the stored predictions.
 
     Args:
         content: the content so far; files that cannot be read are added to its problems.
@@ -29,8 +25,8 @@ def add(content: Content, resamples: int, seed: int, say: Callable[[str], None])
     for table in content.tables:
         for row in table.task_rows:
             # One task at a time, because all predictions together may not fit the memory.
-            answers: list[_Answers] = []
-            for model, name, cell in zip(table.models, table.names, row.cells, strict=True):
+            answers: list[Answers] = []
+            for model, cell in zip(table.models, row.cells, strict=True):
                 if cell.result is None:
                     continue
                 try:
@@ -39,22 +35,13 @@ def add(content: Content, resamples: int, seed: int, say: Callable[[str], None])
                     content.problems.append(str(error))
                     continue
                 if found is not None:
-                    answers.append(_Answers(name, cell.result, found))
+                    answers.append(Answers(cell.result, found))
                     content.details[model, table.suite, row.id, table.identity] = describe(found)
             if resamples and len(answers) > 1:
                 say(f"{row.name}: comparing {len(answers)} models")
-                content.paired += [
-                    Paired(table.identity, row.name, a.name, b.name, *numbers)
-                    for a, b in _couples(answers)
-                    if (numbers := _difference(a, b, resamples, seed)) is not None
-                ]
-
-
-@dataclass(frozen=True)
-class _Answers:
-    name: str
-    result: Result
-    predictions: Predictions
+                content.differences[table.suite, row.id, table.identity] = differences(
+                    answers, resamples, seed
+                )
 
 
 def describe(found: Predictions) -> list[Detail]:
@@ -117,47 +104,3 @@ def _tags(found: Predictions) -> Detail:
     ]
     scored.sort(key=lambda one: (one.score, -one.clips))
     return Detail("", (), None, tuple(scored[:WORST]), len(scored))
-
-
-def _couples(answers: list[_Answers]) -> list[tuple[_Answers, _Answers]]:
-    """Returns the pairs of models to compare, the one with the higher score first."""
-    order = sorted(answers, key=lambda one: -one.result.score)
-    if len(order) <= ALL_PAIRS:
-        return list(itertools.combinations(order, 2))
-    return [(order[0], other) for other in order[1:]]
-
-
-def _difference(
-    first: _Answers, second: _Answers, resamples: int, seed: int
-) -> tuple[float, float, float] | None:
-    """Returns the difference of two scores and its interval.
-
-    None unless both have the same clips with the same labels.
-    """
-    from hares_tf.evaluation.results.uncertainty import paired
-    from hares_tf.evaluation.tasks.labels import Labels
-
-    a, b = first.predictions, second.predictions
-    if first.result.comparable != second.result.comparable or (
-        not first.result.clips.get("manifest_hash")
-    ):
-        return None
-    order_a, order_b = np.argsort(a.ids, kind="stable"), np.argsort(b.ids, kind="stable")
-    if (
-        (a.kind, a.groups) != (b.kind, b.groups)
-        or not np.array_equal(a.ids[order_a], b.ids[order_b])
-        or not np.array_equal(a.targets[order_a], b.targets[order_b])
-    ):
-        return None
-    # Cleaned names may not be distinct; only their number matters.
-    groups = tuple((str(i), tuple(map(str, range(len(g))))) for i, (_, g) in enumerate(a.groups))
-    found = paired(
-        a.scores[order_a],
-        b.scores[order_b],
-        a.targets[order_a],
-        Labels(a.kind, groups),
-        first.result.metric,
-        resamples,
-        seed,
-    )
-    return float(found["difference"]), float(found["low"]), float(found["high"])

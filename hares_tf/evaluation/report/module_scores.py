@@ -4,6 +4,7 @@ import os
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.report import comparison, reading
+from hares_tf.evaluation.report.footnotes import Footnotes
 from hares_tf.hub.loader import LocatedModule
 from hares_tf.utils.markdown import bullets, grid, plain
 
@@ -29,7 +30,7 @@ def module_scores(module: LocatedModule, folder: str | os.PathLike) -> str:
         )
     parts = []
     for table in comparison.tables(own):
-        footnotes = comparison.Footnotes()
+        footnotes = Footnotes()
         rows = [
             (row.name, row.metric, *(_cell(cell, footnotes) for cell in row.cells))
             for row in table.rows
@@ -42,7 +43,7 @@ def module_scores(module: LocatedModule, folder: str | os.PathLike) -> str:
     return "\n\n".join(["Percent; in brackets 95% intervals over test clips.", *parts])
 
 
-def _cell(cell: comparison.Cell, footnotes: comparison.Footnotes) -> str:
+def _cell(cell: comparison.Cell, footnotes: Footnotes) -> str:
     marks = footnotes.text(cell.reasons)
     if cell.value is None:
         return f"–{marks}"

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.report import comparison, names
+from hares_tf.evaluation.report.footnotes import Footnotes
+from hares_tf.evaluation.report.ranking import ranking
+from hares_tf.evaluation.report.ranking_text import ranking_header, ranking_note, ranking_rows
 from hares_tf.evaluation.report.reading import from_data, without_duplicates
-from hares_tf.utils.tables import display_width, pad
+from hares_tf.utils.tables import display_width, pad, text_table
 
 WIDTH = 120
 _COLUMN = 9  # five characters for a score and four for its marks
@@ -33,7 +36,8 @@ def compare(results: Sequence, table: int = 4) -> str:
         table: number of the paper's table, one of `published.TABLES`.
 
     Returns:
-        A table per protocol identity and suite, each with a legend.
+        A table per protocol identity and suite, each with a legend, and the ranking of several
+        models.
 
     Raises:
         EvaluationError: there is no result, or no table of scores with that number.
@@ -43,12 +47,24 @@ def compare(results: Sequence, table: int = 4) -> str:
     if not flat:
         raise EvaluationError("There is no result to compare.")
     found, problems = without_duplicates([from_data(data) for data in flat])
-    parts = [
-        part for one in comparison.tables(found, paper) for part in _panels(one, f"Table {table}")
-    ]
+    parts = []
+    for one in comparison.tables(found, paper):
+        parts += [*_panels(one, f"Table {table}"), *_ranking(one)]
     if problems:
         parts.append("\n".join(_wrapped(problem) for problem in problems))
     return "\n\n".join(parts)
+
+
+def _ranking(table: comparison.Table) -> list[str]:
+    """Returns the ranking of several models, by the intervals of their scores."""
+    ranked = ranking(table, {})
+    if ranked is None or len(ranked.standings) < 2:
+        return []
+    rows = [
+        [_left(cell, _LONGEST_NAME).rstrip() for cell in row] for row in ranking_rows(table, ranked)
+    ]
+    lines = text_table(ranking_header(ranked), rows, right=(0, 2, 4))
+    return ["\n".join(["Ranking", *lines, _wrapped(ranking_note(table, ranked))])]
 
 
 def _panels(table: comparison.Table, source: str) -> list[str]:
@@ -58,7 +74,7 @@ def _panels(table: comparison.Table, source: str) -> list[str]:
     order = sorted(range(len(table.paper)), key=lambda i: -(table.paper[i].averages["hares"] or 0))
     paper = sorted(order[: max(_PAPER_COLUMNS, fit - len(table.models))])
     step = fit - len(paper)
-    notes = comparison.Footnotes()
+    notes = Footnotes()
     pieces = []
     for start in range(0, len(table.models), step):
         ours = range(start, min(start + step, len(table.models)))
@@ -81,7 +97,7 @@ def _lines(
     table: comparison.Table,
     ours: Sequence[int],
     paper: Sequence[int],
-    notes: comparison.Footnotes,
+    notes: Footnotes,
     source: str,
 ) -> list[str]:
     """Returns the lines of the columns `ours` and `paper`."""
@@ -109,7 +125,7 @@ def _lines(
     return [line.rstrip() for line in lines]
 
 
-def _cell(cell: comparison.Cell, notes: comparison.Footnotes) -> str:
+def _cell(cell: comparison.Cell, notes: Footnotes) -> str:
     # One mark for all reasons, because there is room for four characters.
     marks = notes.marks(["; ".join(cell.reasons)] if cell.reasons else [])
     return _number(cell.value) + "*" * cell.best + "".join(f"[{mark}]" for mark in marks)
@@ -119,9 +135,7 @@ def _number(value: float | None) -> str:
     return f"{'-' if value is None else format(value, '.1f'):>5}"
 
 
-def _legend(
-    table: comparison.Table, paper: Sequence[int], notes: comparison.Footnotes, source: str
-) -> str:
+def _legend(table: comparison.Table, paper: Sequence[int], notes: Footnotes, source: str) -> str:
     said = ["Scores in percent."]
     if any(cell.best for row in table.rows for cell in row.cells):
         said.append("* best of ours in the row.")

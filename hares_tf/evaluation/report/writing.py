@@ -71,6 +71,10 @@ def _renderer(ending: str) -> Callable[[Content], str]:
         from hares_tf.evaluation.report.page import page
 
         return page
-    from hares_tf.evaluation.report import plain
+    if ending == ".md":
+        from hares_tf.evaluation.report.document import markdown
 
-    return plain.markdown if ending == ".md" else plain.lines
+        return markdown
+    from hares_tf.evaluation.report.spreadsheet import lines
+
+    return lines

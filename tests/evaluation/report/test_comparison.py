@@ -92,8 +92,9 @@ def test_each_protocol_has_its_own_table(tmp_path):
     write([tmp_path], [tmp_path / "r.html"])
     page = Page(tmp_path / "r.html")
     totals = page.cells("HARES total")
-    assert len(totals) == 2 and {row[1] for row in totals} == {"74.6", "62.4"}
-    assert len(page.cells("mini_pitch")) == 1 + 1  # the scores, and the provenance
+    assert len(totals) == 2 and {row[1][:4] for row in totals} == {"74.6", "62.4"}
+    # The scores, and in the provenance the result and its protocol.
+    assert [len(row) > 2 for row in page.cells("mini_pitch")] == [False, True]
     # Alone within its identity, no score of the page is a best.
     assert "★" not in "".join(cell for row in page.rows for cell in row)
     assert "mini never" not in "".join(page.words)
@@ -123,7 +124,8 @@ def test_forty_models_fit_page_and_terminal(tmp_path):
     (total,) = page.cells("HARES total")
     assert len(total) == 1 + 40 + 10 and sum("★" in cell for cell in total) == 1
     assert "★" in total[40]  # in natural order the last
-    assert "The eight highest; 32 more" in "".join(page.words)
+    places = [row[1].split("model")[1] for row in page.rows if row and row[0].isdecimal()]
+    assert places == [f" {number}" for number in range(39, -1, -1)]
     text = compare(models)
     assert max(map(len, text.splitlines())) <= 120 and "models 36-40 of 40" in text
     assert text.count("*") == 12 + 4 + 1  # each row's best, and the legend

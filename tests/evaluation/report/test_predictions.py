@@ -1,7 +1,4 @@
-"""Details from predictions: confusions, worst classes, paired differences."""
-
-import sys
-import types
+"""Details from predictions: confusions and worst classes."""
 
 import numpy as np
 import pytest
@@ -21,22 +18,7 @@ from hares_tf.evaluation.report import (
 )
 
 
-@pytest.fixture
-def uncertainty(monkeypatch):
-    """A stand-in for the bootstrap that shows which clips it was given in which order."""
-    calls = []
-
-    def paired(scores_a, scores_b, targets, labels, metric_name, resamples, seed):
-        calls.append((scores_a, scores_b, targets, labels, metric_name, resamples, seed))
-        return {"difference": 2.0, "low": 0.5, "high": 3.5}
-
-    module = types.ModuleType("uncertainty")
-    module.paired = paired
-    monkeypatch.setitem(sys.modules, "hares_tf.evaluation.results.uncertainty", module)
-    return calls
-
-
-def test_confusions_against_scikit_learn(tmp_path, uncertainty):
+def test_confusions_against_scikit_learn(tmp_path):
     from sklearn.metrics import average_precision_score, confusion_matrix, recall_score
 
     names = [f"c{i}" for i in range(7)]
@@ -120,27 +102,3 @@ def test_damaged_predictions_are_reported_on_the_page(tmp_path, damage):
     assert "predictions" in problem
     page = Page(tmp_path / "r.html")
     assert "90.0" in page.cells("ESC-50")[0][1] and "matrix" not in dict(page.attributes).values()
-
-
-def test_paired_differences_are_of_the_same_clips(tmp_path, uncertainty):
-    a, b = result("a", "esc50", 90.0), result("b", "esc50", 80.0)
-    first, second = labeled(a, list("abc"), seed=1), labeled(b, list("abc"), seed=2)
-    shuffled = np.random.default_rng(0).permutation(400)
-    save_with_answers(tmp_path, [(a, first), (b, {k: v[shuffled] for k, v in second.items()})])
-    write([tmp_path], [tmp_path / "r.html"], resamples=50, seed=7)
-    ((one, other, targets, labels, *rest),) = uncertainty
-    order = np.argsort(first["ids"])
-    np.testing.assert_array_equal(one, first["scores"][order])
-    np.testing.assert_array_equal(other, second["scores"][order])
-    np.testing.assert_array_equal(targets, first["targets"][order])
-    assert labels.widths == (3,) and rest == ["accuracy", 50, 7]
-    (row,) = Page(tmp_path / "r.html").cells("ESC-50")[1:]
-    assert row[:5] == ["ESC-50", "a", "b", "+2.0", "+0.5 to +3.5"] and row[5] == "a is better"
-
-
-@pytest.mark.parametrize("change", [{"clips__manifest_hash": "other"}, {"identity": "fast/1"}])
-def test_no_paired_difference_of_other_clips_or_protocols(tmp_path, uncertainty, change):
-    a, b = result("a", "esc50", 90.0), result("b", "esc50", 80.0, **change)
-    save_with_answers(tmp_path, [(one, labeled(one, list("abc"))) for one in (a, b)])
-    write([tmp_path], [tmp_path / "r.html"])
-    assert uncertainty == []

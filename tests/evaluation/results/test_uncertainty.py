@@ -6,7 +6,7 @@ from scipy.stats import binom
 from sklearn.metrics import average_precision_score
 
 from hares_tf.evaluation import EvaluationError
-from hares_tf.evaluation.results import uncertainty
+from hares_tf.evaluation.results import resampling
 from hares_tf.evaluation.results.metrics import METRICS
 from hares_tf.evaluation.results.uncertainty import bootstrap, paired
 from hares_tf.evaluation.tasks.labels import Labels
@@ -65,7 +65,7 @@ def test_weighted_average_precision_is_scikit_learns():
         present = random.random(clips) < 0.4
         present[0] = True
         weights = random.integers(0, 3, (clips, 4)).astype(np.float32)
-        found = uncertainty._weighted_precision(scores, present)(weights)
+        found = resampling._weighted_precision(scores, present)(weights)
         ranks = np.unique(scores, return_inverse=True)[1]
         for precision, weight in zip(found, weights.T, strict=True):
             if not weight[present].any():
@@ -78,8 +78,8 @@ def test_weighted_average_precision_is_scikit_learns():
 def test_resampled_mean_average_precision_is_the_metric_of_copied_clips():
     """Also where a tag is in no clip of a resample."""
     scores, targets = _tags(clips=30, seed=3)
-    (weights,) = uncertainty._weights(30, 40, seed=1)
-    found = uncertainty._weighted_map(scores, targets, TAGS)(weights)
+    (weights,) = resampling._weights(30, 40, seed=1)
+    found = resampling._weighted_map(scores, targets, TAGS)(weights)
     metric = METRICS["mean_average_precision"].function
     dropped = 0
     for value, weight in zip(found, weights.T, strict=True):
@@ -97,7 +97,7 @@ def test_the_same_for_the_same_seed_and_any_size_of_block(name, monkeypatch):
     else:
         (scores, targets), labels = _tags(), TAGS
     low, high = bootstrap(scores, targets, labels, name, resamples=200, seed=3)
-    monkeypatch.setattr(uncertainty, "_BLOCK_BYTES", 4 * len(scores) * 7)
+    monkeypatch.setattr(resampling, "_BLOCK_BYTES", 4 * len(scores) * 7)
     assert bootstrap(scores, targets, labels, name, resamples=200, seed=3) == (low, high)
     assert bootstrap(scores, targets, labels, name, resamples=200, seed=4) != (low, high)
     assert low < METRICS[name].function(scores, targets, labels) < high

@@ -1,0 +1,138 @@
+"""Report as Markdown."""
+
+from hares_tf.evaluation.report.comparison import (
+    SUITE_NOTES,
+    SUITE_TITLES,
+    Cell,
+    Table,
+)
+from hares_tf.evaluation.report.content import Content
+from hares_tf.evaluation.report.differences import Difference, signed
+from hares_tf.evaluation.report.footnotes import Footnotes
+from hares_tf.evaluation.report.names import paper_names
+from hares_tf.evaluation.report.provenance import COLUMNS, choice_rows, provenance
+from hares_tf.evaluation.report.ranking_text import ranking_header, ranking_note, ranking_rows
+from hares_tf.utils.markdown import bullets, grid, plain
+
+
+def markdown(content: Content) -> str:
+    """Returns tables, rankings, differences, worst classes and provenance as Markdown."""
+    parts = ["# HARES report"]
+    if content.problems:
+        parts += ["## Passed over", bullets(map(plain, content.problems))]
+    for identity in content.identities:
+        parts.append(f"## Protocol {plain(identity)}")
+        for table in content.tables_of(identity):
+            parts += _table_parts(content, table)
+    return "\n\n".join([*parts, *_provenance_parts(content)]) + "\n"
+
+
+def _table_parts(content: Content, table: Table) -> list[str]:
+    footnotes = Footnotes()
+    sources = ", ".join(map(str, content.paper_tables))
+    header = ["Task", "Metric", *table.names]
+    header += [f"{name} (paper)" for name in paper_names(table.paper)]
+    rows = []
+    for row in table.rows:
+        values = [row.name + footnotes.text(row.reasons), row.metric]
+        values += [_cell(cell, footnotes) for cell in row.cells]
+        values += ["–" if value is None else f"{value:.1f}" for value in row.published]
+        rows.append(values)
+    said = "Scores in percent, in brackets 95% intervals; * best of this report in the row."
+    if table.paper:
+        said += f" The paper's columns are as printed (table {sources}), by its own protocol."
+    parts = [f"### {SUITE_TITLES[table.suite]} ({plain(table.identity)})"]
+    if SUITE_NOTES[table.suite]:
+        parts.append(SUITE_NOTES[table.suite])
+    parts += [grid(header, rows, 2), said]
+    if footnotes.texts:
+        parts.append(
+            "\n".join(f"{i}. {plain(one)}" for i, one in enumerate(footnotes.texts, start=1))
+        )
+    return [
+        *parts,
+        *_ranking_parts(content, table),
+        *_difference_parts(content, table),
+        *_detail_parts(content, table),
+    ]
+
+
+def _ranking_parts(content: Content, table: Table) -> list[str]:
+    ranking = content.ranking_of(table)
+    if ranking is None:
+        return []
+    return [
+        "#### Ranking",
+        grid(ranking_header(ranking), ranking_rows(table, ranking), 2),
+        plain(ranking_note(table, ranking)),
+    ]
+
+
+def _difference_parts(content: Content, table: Table) -> list[str]:
+    """Returns a matrix per task: row minus column, bold where the interval leaves out zero."""
+    parts = []
+    for row, pairs in content.differences_of(table):
+        lines = [
+            [name, *(_difference(pairs.get((a, b))) for b in table.models)]
+            for a, name in zip(table.models, table.names, strict=True)
+        ]
+        parts += [f"**{plain(row.name)}**", grid(("Minus", *table.names), lines, 1)]
+    if not parts:
+        return []
+    note = (
+        "Row minus column in points of percent, in brackets 95% intervals of a paired bootstrap "
+        "over the tested clips; * leaves out zero."
+    )
+    return ["#### Differences of models on the same clips", plain(note), *parts]
+
+
+def _difference(pair: Difference | None) -> str:
+    if pair is None:
+        return ""
+    interval = f"({signed(pair.low)} to {signed(pair.high)})"
+    return f"{signed(pair.value)}{'*' * bool(pair.sign)} {interval}"
+
+
+def _detail_parts(content: Content, table: Table) -> list[str]:
+    rows = []
+    for row, name, found in content.details_of(table):
+        for detail in found:
+            for one in detail.classes[:5]:
+                mistaken = f"{one.mistaken} ({one.times})" if one.times else ""
+                group = f"{row.name} {detail.group}".strip()
+                rows.append((group, name, one.name, one.clips, f"{one.score:.1f}", mistaken))
+    if not rows:
+        return []
+    header = ("Task", "Model", "Class", "Clips", "Recall or AP", "Most often taken for")
+    return ["#### Worst classes", grid(header, rows)]
+
+
+def _provenance_parts(content: Content) -> list[str]:
+    parts = ["## Provenance"]
+    for record in provenance(content):
+        parts += [
+            f"### {plain(record.name)}",
+            bullets(plain(f"{name}: {value}") for name, value in record.facts),
+            grid(COLUMNS, record.results),
+        ]
+        if record.notes:
+            parts.append(bullets(plain(f"{task}: {note}") for task, note in record.notes))
+        if record.failures:
+            parts.append(f"Clips that could not be read: {record.n_failures}")
+            parts.append(
+                bullets(plain(f"{task} {clip}: {why}") for task, clip, why in record.failures)
+            )
+    header = ("Model", "Task", "Protocol", "Details")
+    return [
+        *parts,
+        "### What the protocols chose",
+        grid(header, choice_rows(content)),
+    ]
+
+
+def _cell(cell: Cell, footnotes: Footnotes) -> str:
+    if cell.value is None:
+        return "–" + footnotes.text(cell.reasons)
+    interval = f" ({cell.interval[0]:.1f}–{cell.interval[1]:.1f})" if cell.interval else ""
+    state = "*" * cell.best + "!" * (not cell.complete)
+    return f"{cell.value:.1f}{state}{footnotes.text(cell.reasons)}{interval}"
