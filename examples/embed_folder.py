@@ -13,8 +13,8 @@ Any Hub handle will do; --runtime=openvino is faster on a CPU. A recording is cu
 import argparse
 import csv
 import functools
-import sys
 from pathlib import Path
+import sys
 
 from hares_tf import HaresError
 from hares_tf.evaluation import Interface, Runtime, open_encoder

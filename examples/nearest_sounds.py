@@ -15,10 +15,9 @@ largest first; the query itself is in this table, and most of these clips is sil
 import argparse
 import csv
 
-import numpy as np
-
 from hares_tf import HaresError
 from hares_tf.evaluation import Interface, open_encoder
+import numpy as np
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 for name in ("handle", "table", "query"):

@@ -13,14 +13,13 @@ Subfolders of `sounds` are labels (or --labels=FILE: a CSV of file and label). O
 import argparse
 from pathlib import Path
 
-import keras
-import numpy as np
-
 from hares_tf.evaluation import Interface, stated_interface
 from hares_tf.finetune import read_recordings
 from hares_tf.hub import HubLayer, locate
 from hares_tf.utils.errors import HaresError
 from hares_tf.utils.files import atomic_directory
+import keras
+import numpy as np
 
 flags = {"handle": "", "audio": "", "output": "", "labels": "subfolder", "seconds": 3.0}
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])

@@ -13,13 +13,12 @@ Subfolders of `sounds` are labels (or --labels=FILE: a CSV with columns file and
 import argparse
 from pathlib import Path
 
-import numpy as np
-
 from hares_tf.evaluation import Interface, stated_interface
 from hares_tf.finetune import read_recordings
 from hares_tf.hub import locate
 from hares_tf.utils.errors import HaresError
 from hares_tf.utils.files import atomic_directory
+import numpy as np
 
 try:
     import tensorflow_hub

@@ -10,9 +10,9 @@ Over REST the file is sent as it is, over gRPC its samples. Prints (numbers depe
 
 import base64
 import json
+from pathlib import Path
 import sys
 import urllib.request
-from pathlib import Path
 
 import numpy as np
 import soundfile

@@ -53,6 +53,12 @@ _EMBED_ONLY = (given("embed_only"),)
 FLAGS = {
     "Models, tasks and results": (
         flags.HANDLES,
+        flags.listed(
+            "name",
+            (),
+            "Names of the modules in results and tables, in the order of --handle. Default: those "
+            "of their cards, folders or functions.",
+        ),
         flags.TASKS,
         Flag("output", "Folder for the results.", "results"),
         Flag("compare", "Print the paper's rows (Table 4) beside the scores.", False, SWITCH),
@@ -181,6 +187,7 @@ def _run(values: Any) -> None:
         "runtime": flags.runtime(values),
         "verify": values.verify,
         "progress": values.progress,
+        "names": values.name,
     }
     if values.embed_only:
         runner = Runner(values.runner, values.workers, tuple(values.beam_options))

@@ -126,7 +126,7 @@ def _prepared(
 ) -> Iterator[tuple[list[ModelEvaluation], list[PreparedTask]]]:
     """Yields the models, located, and the tasks, with their clips read and hashed."""
     settings.runtime.check_available()
-    modules = _located(handles)
+    modules = _located(handles, settings.names)
     declared = _declared(tasks, settings)
     progress = Progress(settings.progress)
     with DigestCache(settings.digest_file, settings.verify) as digest_cache:
@@ -137,17 +137,26 @@ def _prepared(
         )
 
 
-def _located(handles: Handle | Sequence[Handle]) -> list[loader.LocatedModule]:
-    """Returns the modules, each once.
+def _located(
+    handles: Handle | Sequence[Handle], names: Sequence[str]
+) -> list[loader.LocatedModule]:
+    """Returns the modules, each once, under the given names.
 
     Raises:
-        EvaluationError: there is no handle, or two objects share a name, which would let them
-            share their results.
+        EvaluationError: there is no handle, the names are not as many, or two objects share a name,
+            which would let them share their results.
         HubError: see `hub.loader.locate`.
     """
     modules: dict[str, loader.LocatedModule] = {}
-    for handle in _as_list(handles):
+    listed = _as_list(handles)
+    if names and len(names) != len(listed):
+        raise EvaluationError(
+            f"{len(listed)} handle(s) have {len(names)} name(s); give one name for each, or none."
+        )
+    for index, handle in enumerate(listed):
         module = loader.locate(handle)
+        if names:
+            module = replace(module, name=names[index])
         if modules.setdefault(module.handle, module).function is not module.function:
             raise EvaluationError(
                 f"Two encoders are called {module.name!r}; give each its own attribute `name`."

@@ -1,6 +1,7 @@
 """The settings of an evaluation."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,8 @@ class EvaluationSettings:
             precisions are kept apart.
         verify: whether to hash all files again instead of trusting size and modification time.
         progress: "bar", "json" (lines on stderr) or "none".
+        names: of the models in results and tables, one for each handle; empty: those of the cards,
+            folders and functions.
 
     Raises:
         EvaluationError: an unknown protocol.
@@ -50,6 +53,7 @@ class EvaluationSettings:
     runtime: Runtime = Runtime()
     verify: bool = False
     progress: str = "none"
+    names: Sequence[str] = ()
 
     def __post_init__(self):
         if self.protocol not in PROTOCOLS:

@@ -220,7 +220,10 @@ def _locate_function(handle: str) -> LocatedModule:
     if not callable(function):
         raise HubError(f"{handle} is a {type(function).__name__}, not a function.")
     card = ModelCard({"sample_rate": getattr(function, "sample_rate", None)})
-    return LocatedModule(handle, "python", None, function_name, card, function)
+    name = getattr(function, "name", None)
+    if not (isinstance(name, str) and name):
+        name = function_name
+    return LocatedModule(handle, "python", None, name, card, function)
 
 
 def _located_object(encoder: Callable) -> LocatedModule:

@@ -10,10 +10,17 @@ from collections.abc import Callable
 from typing import Any
 
 from hares_tf.utils.keras import import_problem
+from hares_tf.utils.quiet import quiet_start
+
+# Where one of them is imported, or being imported, there is nothing to hide any more.
+_STARTED = {"tensorflow", "keras"}
 
 
 def load(path: str) -> Any:
     """Imports a module and returns an object in it.
+
+    Where this imports TensorFlow first, its messages about CUDA and processors are hidden, unless
+    TF_CPP_MIN_LOG_LEVEL is set; those of its start ignore that variable.
 
     Args:
         path: "module:name".
@@ -23,7 +30,10 @@ def load(path: str) -> Any:
     """
     module, name = path.split(":")
     try:
-        return getattr(importlib.import_module(module), name)
+        if _STARTED & sys.modules.keys():
+            return getattr(importlib.import_module(module), name)
+        with quiet_start():
+            return getattr(importlib.import_module(module), name)
     except Exception as error:
         if problem := import_problem(error):
             raise problem from error

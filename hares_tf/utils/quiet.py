@@ -15,6 +15,18 @@ _WATCHER = ("/bin/sh", "-c", "read -r line || cat <&1 >&2")
 
 
 @contextlib.contextmanager
+def quiet_start() -> Iterator[None]:
+    """Hides what TensorFlow prints when it is imported, and later what is no error of a program.
+
+    TensorFlow 2.21 logs about oneDNN and missing GPUs before it reads TF_CPP_MIN_LOG_LEVEL, so the
+    file descriptor has to be redirected. The variable is left as it is where it is set.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with hidden_stderr():
+        yield
+
+
+@contextlib.contextmanager
 def hidden_stderr() -> Iterator[None]:
     """Hides what is printed to file descriptor 2, by processes started within, too.
 

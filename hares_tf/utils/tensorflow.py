@@ -11,7 +11,7 @@ import sys
 import tempfile
 from types import ModuleType
 
-from hares_tf.utils.quiet import hidden_stderr
+from hares_tf.utils.quiet import quiet_start
 
 _PATTERN = re.compile(r"[\[\]*?\\]")
 
@@ -19,15 +19,11 @@ _PATTERN = re.compile(r"[\[\]*?\\]")
 def import_tensorflow() -> ModuleType:
     """Imports TensorFlow and keeps float32 exact; what it prints shows only if the import fails.
 
-    TensorFlow 2.21 logs about oneDNN and missing GPUs before it reads TF_CPP_MIN_LOG_LEVEL, so the
-    file descriptor has to be redirected.
-
     Returns:
         The module `tensorflow`.
     """
     if "tensorflow" not in sys.modules:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        with hidden_stderr():
+        with quiet_start():
             import tensorflow  # noqa: F401
     import tensorflow as tf
 

@@ -101,7 +101,7 @@ def test_one_name_means_one_thing():
             parsers.setdefault(flag.name, set()).add(type(flag.parser))
     # Several modules, results or folders at once make sense for some commands only.
     assert {name for name, types in parsers.items() if len(types) > 1} == {
-        *("handle", "results", "audio", "output")
+        *("handle", "results", "audio", "output", "name")
     }
     assert not {"quiet", "json_progress", "task", "flavour", "normalise"} & set(parsers)
     for name in ("evaluate", "finetune", "prepare", "pretrain", "report", "check_data"):

@@ -360,6 +360,20 @@ def test_two_functions_of_one_name_do_not_share_a_file(classes_task, tmp_path, m
     assert len(list(tmp_path.glob("results/smoke/*/classes.json"))) == 2
 
 
+def test_names_of_models(classes_task, tmp_path, monkeypatch):
+    """A function names itself, and a flag names any module; embeddings are shared."""
+    (tmp_path / "named_plug_in.py").write_text(PLUG_IN + "\nspectrum.name = 'my spectrum'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    handle = "python:named_plug_in:spectrum"
+    options = {"output": tmp_path / "results", "store": tmp_path / "store", "protocol": "smoke"}
+    (own,) = evaluate(handle, [classes_task], **options)
+    (given,) = evaluate(handle, [classes_task], names=["other"], **options)
+    assert (own.model["name"], given.model["name"]) == ("my spectrum", "other")
+    assert given.score == own.score and given.seconds["clips_embedded"] == 0
+    with pytest.raises(EvaluationError, match=r"1 handle\(s\) have 2 name\(s\)"):
+        evaluate(handle, [classes_task], names=["a", "b"], **options)
+
+
 def test_tasks_of_one_id_are_refused(classes_task, plug_in, tmp_path):
     with pytest.raises(EvaluationError, match="2 tasks are called 'classes'"):
         evaluate(plug_in, [classes_task, classes_task], output=tmp_path / "results")

@@ -88,7 +88,7 @@ def test_a_failing_import_is_not_silent(ending, text, tmp_path):
 
 
 def test_tensorflow_is_opened_in_one_place(repository):
-    """Only `utils.tensorflow` silences the import, and nothing else sets the precision."""
+    """Only `quiet_start` silences the import, and only `utils.tensorflow` sets the precision."""
     silencing, setting = [], []
     for path in sorted((repository / "hares_tf").rglob("*.py")):
         text = path.read_text(encoding="utf-8")
@@ -96,6 +96,6 @@ def test_tensorflow_is_opened_in_one_place(repository):
         where = path.relative_to(repository / "hares_tf").as_posix()
         silencing += [where] * ("hidden_stderr" in names)
         setting += [where] * ("enable_tensor_float_32_execution" in text)
-    assert silencing == ["runtimes/litert.py", "utils/tensorflow.py"]
+    assert silencing == ["runtimes/litert.py", "utils/quiet.py"]
     # The conformance check runs as a program of its own.
     assert setting == ["hub/export/conformance.py", "utils/tensorflow.py"]
