@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from markupsafe import Markup, escape
 
 SERIES = 8
-# Widths of letters in font sizes: those of DejaVu Sans, the widest of the common system fonts.
+# Widths of letters in font sizes: at least those of DejaVu Sans Bold and DejaVu Sans Mono, the
+# widest of the common system fonts.
 _NARROW, _WIDE = frozenset("iljftrI.,:;'|!()[]{} "), frozenset("mwMW@%—…")
 
 
@@ -64,9 +65,9 @@ def _letter_width(letter: str) -> float:
     if unicodedata.combining(letter):
         return 0.0
     if letter in _NARROW:
-        return 0.42
+        return 0.62
     if not letter.isascii():
-        return 1.0 if unicodedata.east_asian_width(letter) in "WF" else 0.9
+        return 1.05 if unicodedata.east_asian_width(letter) in "WF" else 0.95
     if letter in _WIDE:
-        return 1.0
-    return 0.78 if letter.isupper() else 0.66
+        return 1.1
+    return 0.85 if letter.isupper() else 0.7
