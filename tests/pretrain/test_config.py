@@ -1,5 +1,7 @@
 """Configurations and what a user may change in them."""
 
+import sys
+
 import pytest
 
 from hares_tf.commands.prepare import main as prepare_main
@@ -70,6 +72,17 @@ def test_overrides_take_the_type_of_what_they_replace():
 def test_wrong_overrides_are_explained(override, message):
     with pytest.raises(HaresError, match=message):
         load_config("demo", [override])
+
+
+def test_a_configuration_imports_its_neighbor(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    (tmp_path / "shared_settings.py").write_text("BATCH = 48\n")
+    (tmp_path / "with_neighbor.py").write_text(
+        "from shared_settings import BATCH\nfrom hares_tf.pretrain import defaults\n\n\n"
+        "def get_config():\n    config = defaults.simclr()\n    config.batch = BATCH\n"
+        "    return config\n"
+    )
+    assert load_config(str(tmp_path / "with_neighbor.py")).batch == 48
 
 
 def test_unknown_configurations_and_files(tmp_path):
