@@ -39,9 +39,12 @@ def add(content: Content, resamples: int, seed: int, say: Callable[[str], None])
                     content.details[model, table.suite, row.id, table.identity] = describe(found)
             if resamples and len(answers) > 1:
                 say(f"{row.name}: comparing {len(answers)} models")
-                content.differences[table.suite, row.id, table.identity] = differences(
-                    answers, resamples, seed
-                )
+                try:
+                    pairs = differences(answers, resamples, seed)
+                except EvaluationError as error:
+                    content.problems.append(f"{row.name}: The models are not compared ({error})")
+                    continue
+                content.differences[table.suite, row.id, table.identity] = pairs
 
 
 def describe(found: Predictions) -> list[Detail]:

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.report.reading import Result
 
 if TYPE_CHECKING:  # it imports the readers of predictions, which texts and tables do without
     from hares_tf.evaluation.report.predictions import Predictions
+
+# Kinds of labels that a metric is for.
+_KINDS = {
+    "accuracy": ("classes",),
+    "exact_match": ("classes", "slots"),
+    "mean_average_precision": ("tags",),
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,9 @@ def differences(answers: Sequence[Answers], resamples: int, seed: int) -> Differ
         answers: of the models on one task.
         resamples: of the bootstrap; all models are scored on each of them.
         seed: of the bootstrap.
+
+    Raises:
+        EvaluationError: the metric is unknown, or does not fit the labels.
     """
     groups: list[list[_Sorted]] = []
     for entry in map(_Sorted.of, answers):
@@ -78,6 +89,11 @@ def _of_group(group: Sequence["_Sorted"], resamples: int, seed: int) -> Differen
     from hares_tf.evaluation.tasks.labels import Labels
 
     first = group[0]
+    if first.kind not in _KINDS.get(first.result.metric, ()):
+        raise EvaluationError(
+            f"The metric {first.result.metric!r} does not exist or is not for labels of kind "
+            f"{first.kind!r}."
+        )
     # Cleaned names may not be distinct; only their number matters.
     names = ((str(i), tuple(map(str, range(len(g))))) for i, (_, g) in enumerate(first.groups))
     pairs = paired_differences(

@@ -31,7 +31,13 @@ def table_view(content: Content, table: Table) -> dict:
         "models": list(zip(table.series, table.names, strict=True)),
         "letters": [_longest_piece(name) for name in table.names],
         "paper": [
-            {"mark": mark, "name": name, "row": row, "hint": _hint(row)}
+            {
+                "mark": mark,
+                "name": name,
+                "letters": _longest_piece(name),
+                "row": row,
+                "hint": _hint(row),
+            }
             for mark, name, row in zip(
                 charts.paper_marks(table), paper_names(table.paper), table.paper, strict=True
             )

@@ -141,6 +141,8 @@ def paired_differences(
 
 def _summary(difference: float, of_resamples: np.ndarray) -> dict[str, float]:
     known = of_resamples[~np.isnan(of_resamples)]
+    if not known.size:
+        raise EvaluationError("No resample of the clips has a score; take more resamples.")
     low, high = np.percentile(known, PERCENTILES)
     return {
         "difference": difference,
