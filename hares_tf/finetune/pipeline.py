@@ -1,6 +1,7 @@
 """Fine-tuning from beginning to end: recordings and a handle to a module and its report."""
 
 import hashlib
+import json
 import math
 import os
 from collections import Counter
@@ -15,6 +16,7 @@ from hares_tf.evaluation.encoders.handle import stated_interface
 from hares_tf.evaluation.encoders.interface import Interface
 from hares_tf.evaluation.heads.threads import blas_threads
 from hares_tf.finetune import report as reports
+from hares_tf.finetune import rescue
 from hares_tf.finetune.clips import decode
 from hares_tf.finetune.embedding import WindowEmbedder, targets_of
 from hares_tf.finetune.errors import FinetuneError
@@ -24,6 +26,7 @@ from hares_tf.finetune.splits import split
 from hares_tf.hub.export.exporter import check_destination
 from hares_tf.hub.loader import LocatedModule, load, locate
 from hares_tf.recordings.recording import PARTS, Source
+from hares_tf.utils.errors import reason
 from hares_tf.utils.files import atomic_directory
 from hares_tf.utils.progress import Progress
 
@@ -86,7 +89,7 @@ def finetune(
     run = _Run(module, stated, recordings, output, settings, Progress(progress))
     head = run.fit_head()
     frozen = run.test_logits(head.best)
-    tuned = run.unfreeze(head)
+    tuned = run.unfreeze(head, output)
     held_out = reports.HeldOut(
         run.parts["test"], recordings.label_names, frozen, run.test_logits(tuned)
     )
@@ -94,12 +97,16 @@ def finetune(
     content = run.report(name, held_out)
     # Both are renamed when both are complete, the module first: it states its accuracy also without
     # the report, and a report without its module is useless.
-    with (
-        atomic_directory(report_folder, overwrite) as report_draft,
-        atomic_directory(output, overwrite) as module_draft,
-    ):
-        reports.write(report_draft, content, held_out)
-        run.save(module_draft, name, tuned, content)
+    try:
+        with (
+            atomic_directory(report_folder, overwrite) as report_draft,
+            atomic_directory(output, overwrite) as module_draft,
+        ):
+            reports.write(report_draft, content, held_out)
+            run.save(module_draft, name, tuned, content)
+    except Exception as error:
+        raise FinetuneError(run.keep(output, tuned, error)) from error
+    run.discard(output)
     text = reports.summary(content, held_out, output, report_folder)
     return Outcome(output, report_folder, content, text)
 
@@ -204,7 +211,36 @@ class _Run:
         )
         return fitted
 
-    def unfreeze(self, fitted: FittedHead) -> Head:
+    def keep(self, output: Path, head: Head, error: Exception) -> str:
+        """Keeps the trained weights of a run that could not be written; returns a message."""
+        sentence = f"{str(error).rstrip('.') or type(error).__name__}."
+        if not self._training["best_epoch"]:
+            return sentence
+        try:
+            path = rescue.keep(output, self._key(), head, self._encoder.hub.weights, self._training)
+        except OSError as failed:
+            return f"{sentence} The trained weights cannot be kept either: {reason(failed)}."
+        return (
+            f"{sentence} The trained weights are kept in {path}: run the same command again, and "
+            "they are written without being trained again."
+        )
+
+    def discard(self, output: Path) -> None:
+        """Removes weights that an earlier run kept."""
+        rescue.discard(output)
+
+    def _key(self) -> str:
+        """Identifies what the trained weights depend on."""
+        content = [
+            self._source_hash,
+            self._data()["content_hash"],
+            self._settings.as_data(),
+            self._seconds,
+            self._adapter.interface,
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def unfreeze(self, fitted: FittedHead, output: Path) -> Head:
         """Phase 2: encoder and head together; returns the head of the best epoch."""
         skipped = None
         if not self._settings.epochs:
@@ -220,6 +256,10 @@ class _Run:
         if skipped:
             self._progress.say(f"  fine-tuning is skipped: {skipped}")
             return fitted.best
+        if kept := rescue.restore(output, self._key(), self._encoder.hub.weights):
+            path, head, self._training = kept
+            self._progress.say(f"  trained before: the weights are those in {path}")
+            return head
         from hares_tf.finetune.training import BestEpoch, Crops, fit
 
         if not self._encoder.hub.has_training_mode:
