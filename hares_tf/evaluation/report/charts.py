@@ -79,7 +79,7 @@ def ranking_scatters(table: Table, ranking: Ranking) -> list[Markup]:
 
 def row_scatters(table: Table) -> list[tuple[str, list[Markup]]]:
     """Returns for each average and task its name and its scores against parameters and time."""
-    made = []
+    figures = []
     for row in table.rows:
         ids = {"average": DOMAIN_TASKS.get(row.id, ()), "task": (row.id,)}.get(row.kind, ())
         tasks = [other for other in table.rows if other.kind == "task" and other.id in ids]
@@ -89,8 +89,8 @@ def row_scatters(table: Table) -> list[tuple[str, list[Markup]]]:
             if cell.value is not None and cell.complete
         }
         if drawn := _scatters(table, row.name, tasks, scores, row.published):
-            made.append((row.name, drawn))
-    return made
+            figures.append((row.name, drawn))
+    return figures
 
 
 def paper_marks(table: Table) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.report.content import ClassScore, Content, Detail
-from hares_tf.evaluation.report.differences import Answers, differences
+from hares_tf.evaluation.report.differences import Answers, model_differences
 from hares_tf.evaluation.report.predictions import Predictions, load
 
 MOST_CLASSES = 50  # a larger matrix cannot be read
@@ -40,7 +40,7 @@ def add(content: Content, resamples: int, seed: int, say: Callable[[str], None])
             if resamples and len(answers) > 1:
                 say(f"{row.name}: comparing {len(answers)} models")
                 try:
-                    pairs = differences(answers, resamples, seed)
+                    pairs = model_differences(answers, resamples, seed)
                 except EvaluationError as error:
                     content.problems.append(f"{row.name}: The models are not compared ({error})")
                     continue

@@ -1,7 +1,7 @@
 """Differences of models on the same clips, with intervals of a paired bootstrap."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +49,12 @@ def signed(points: float) -> str:
 Differences = dict[tuple[str, str], Difference]
 
 
+def tally(tasks: Iterable[Differences], first: str, second: str) -> tuple[int, int, int] | None:
+    """Returns on how many tasks a model wins, ties and loses; None where it was never compared."""
+    signs = [pairs[first, second].sign for pairs in tasks if (first, second) in pairs]
+    return (signs.count(1), signs.count(0), signs.count(-1)) if signs else None
+
+
 @dataclass(frozen=True)
 class Answers:
     """A result and the predictions beside it."""
@@ -57,7 +63,7 @@ class Answers:
     predictions: "Predictions"
 
 
-def differences(answers: Sequence[Answers], resamples: int, seed: int) -> Differences:
+def model_differences(answers: Sequence[Answers], resamples: int, seed: int) -> Differences:
     """Returns the differences of all models that answered the same clips with the same labels.
 
     Args:
@@ -77,11 +83,11 @@ def differences(answers: Sequence[Answers], resamples: int, seed: int) -> Differ
             fitting[0].append(entry)
         else:
             groups.append([entry])
-    found: Differences = {}
+    differences: Differences = {}
     for group in groups:
         if len(group) > 1:
-            found |= _of_group(group, resamples, seed)
-    return found
+            differences |= _of_group(group, resamples, seed)
+    return differences
 
 
 def _of_group(group: Sequence["_Sorted"], resamples: int, seed: int) -> Differences:
@@ -104,13 +110,13 @@ def _of_group(group: Sequence["_Sorted"], resamples: int, seed: int) -> Differen
         resamples,
         seed,
     )
-    found: Differences = {}
+    differences: Differences = {}
     for a, b in itertools.combinations(range(len(group)), 2):
         pair = pairs[a, b]
         difference = Difference(pair["difference"], pair["low"], pair["high"])
-        found[group[a].result.model, group[b].result.model] = difference
-        found[group[b].result.model, group[a].result.model] = difference.reversed()
-    return found
+        differences[group[a].result.model, group[b].result.model] = difference
+        differences[group[b].result.model, group[a].result.model] = difference.reversed()
+    return differences
 
 
 @dataclass(frozen=True)
@@ -126,15 +132,15 @@ class _Sorted:
 
     @classmethod
     def of(cls, answers: Answers) -> "_Sorted":
-        found = answers.predictions
-        order = np.argsort(found.ids, kind="stable")
+        predictions = answers.predictions
+        order = np.argsort(predictions.ids, kind="stable")
         return cls(
             answers.result,
-            found.kind,
-            found.groups,
-            found.ids[order],
-            found.scores[order],
-            found.targets[order],
+            predictions.kind,
+            predictions.groups,
+            predictions.ids[order],
+            predictions.scores[order],
+            predictions.targets[order],
         )
 
     def same_clips(self, other: "_Sorted") -> bool:

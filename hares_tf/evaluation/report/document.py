@@ -1,5 +1,7 @@
 """Report as Markdown."""
 
+from collections.abc import Sequence
+
 from hares_tf.evaluation.report.comparison import (
     SUITE_NOTES,
     SUITE_TITLES,
@@ -7,11 +9,12 @@ from hares_tf.evaluation.report.comparison import (
     Table,
 )
 from hares_tf.evaluation.report.content import Content
-from hares_tf.evaluation.report.differences import Difference, signed
+from hares_tf.evaluation.report.differences import Difference, Differences, signed, tally
 from hares_tf.evaluation.report.footnotes import Footnotes
 from hares_tf.evaluation.report.names import paper_names
 from hares_tf.evaluation.report.provenance import COLUMNS, choice_rows, provenance
-from hares_tf.evaluation.report.ranking_text import ranking_header, ranking_note, ranking_rows
+from hares_tf.evaluation.report.ranking_text import ranking_header, ranking_rows
+from hares_tf.evaluation.report.sentences import interval_notes, ranking_note
 from hares_tf.utils.markdown import bullets, grid, plain
 
 
@@ -20,6 +23,9 @@ def markdown(content: Content) -> str:
     parts = ["# HARES report"]
     if content.problems:
         parts += ["## Passed over", bullets(map(plain, content.problems))]
+    parts.append("## Summary")
+    for table in content.tables:
+        parts += _ranking_parts(content, table)
     for identity in content.identities:
         parts.append(f"## Protocol {plain(identity)}")
         for table in content.tables_of(identity):
@@ -38,20 +44,20 @@ def _table_parts(content: Content, table: Table) -> list[str]:
         values += [_cell(cell, footnotes) for cell in row.cells]
         values += ["–" if value is None else f"{value:.1f}" for value in row.published]
         rows.append(values)
-    said = "Scores in percent, in brackets 95% intervals; * best of this report in the row."
+    notes = ["Scores in percent, in brackets 95% intervals; * best of this report in the row."]
+    notes += interval_notes(table)
     if table.paper:
-        said += f" The paper's columns are as printed (table {sources}), by its own protocol."
+        notes.append(f"The paper's columns are as printed (table {sources}), by its own protocol.")
     parts = [f"### {SUITE_TITLES[table.suite]} ({plain(table.identity)})"]
     if SUITE_NOTES[table.suite]:
         parts.append(SUITE_NOTES[table.suite])
-    parts += [grid(header, rows, 2), said]
+    parts += [grid(header, rows, 2), " ".join(notes)]
     if footnotes.texts:
         parts.append(
             "\n".join(f"{i}. {plain(one)}" for i, one in enumerate(footnotes.texts, start=1))
         )
     return [
         *parts,
-        *_ranking_parts(content, table),
         *_difference_parts(content, table),
         *_detail_parts(content, table),
     ]
@@ -62,7 +68,7 @@ def _ranking_parts(content: Content, table: Table) -> list[str]:
     if ranking is None:
         return []
     return [
-        "#### Ranking",
+        f"### {SUITE_TITLES[table.suite]} ({plain(table.identity)})",
         grid(ranking_header(ranking), ranking_rows(table, ranking), 2),
         plain(ranking_note(table, ranking)),
     ]
@@ -71,7 +77,8 @@ def _ranking_parts(content: Content, table: Table) -> list[str]:
 def _difference_parts(content: Content, table: Table) -> list[str]:
     """Returns a matrix per task: row minus column, bold where the interval leaves out zero."""
     parts = []
-    for row, pairs in content.differences_of(table):
+    compared = content.differences_of(table)
+    for row, pairs in compared:
         lines = [
             [name, *(_difference(pairs.get((a, b))) for b in table.models)]
             for a, name in zip(table.models, table.names, strict=True)
@@ -83,7 +90,21 @@ def _difference_parts(content: Content, table: Table) -> list[str]:
         "Row minus column in points of percent, in brackets 95% intervals of a paired bootstrap "
         "over the tested clips; * leaves out zero."
     )
-    return ["#### Differences of models on the same clips", plain(note), *parts]
+    wins = [
+        [name, *(_tally([pairs for _, pairs in compared], a, b) for b in table.models)]
+        for a, name in zip(table.models, table.names, strict=True)
+    ]
+    return [
+        "#### Differences of models on the same clips",
+        f"How many of {len(compared)} tasks the row wins, ties and loses against the column:",
+        grid(("Against", *table.names), wins, 1),
+        plain(note),
+        *parts,
+    ]
+
+
+def _tally(tasks: Sequence[Differences], first: str, second: str) -> str:
+    return "-".join(map(str, tally(tasks, first, second) or ()))
 
 
 def _difference(pair: Difference | None) -> str:
@@ -97,10 +118,10 @@ def _detail_parts(content: Content, table: Table) -> list[str]:
     rows = []
     for row, name, found in content.details_of(table):
         for detail in found:
-            for one in detail.classes[:5]:
-                mistaken = f"{one.mistaken} ({one.times})" if one.times else ""
+            for entry in detail.classes[:5]:
+                mistaken = f"{entry.mistaken} ({entry.times})" if entry.times else ""
                 group = f"{row.name} {detail.group}".strip()
-                rows.append((group, name, one.name, one.clips, f"{one.score:.1f}", mistaken))
+                rows.append((group, name, entry.name, entry.clips, f"{entry.score:.1f}", mistaken))
     if not rows:
         return []
     header = ("Task", "Model", "Class", "Clips", "Recall or AP", "Most often taken for")

@@ -60,14 +60,14 @@ def _template(name: str) -> str:
 def _summary(content: Content) -> list[str]:
     tasks = {(result.suite, result.task) for result in content.results}
     dates = sorted(result.finished[:10] for result in content.results if result.finished)
-    said = [
+    facts = [
         _count(len(content.names()), "model"),
         _count(len(tasks), "task"),
         _count(len(content.identities), "protocol identity", "protocol identities"),
     ]
     if dates:
-        said.append(dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}")
-    return said
+        facts.append(dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}")
+    return facts
 
 
 def _count(number: int, one: str, many: str = "") -> str:

@@ -29,7 +29,7 @@ COLUMNS = (
 
 def provenance(content: Content) -> list[Provenance]:
     """Returns the provenance of every model, in order of appearance."""
-    made = []
+    records = []
     for key, name in content.names().items():
         results = [result for result in content.results if result.model == key]
         failures = [
@@ -37,7 +37,7 @@ def provenance(content: Content) -> list[Provenance]:
             for result in results
             for clip, why in as_dict(result.clips.get("failures")).items()
         ]
-        made.append(
+        records.append(
             Provenance(
                 name=name,
                 facts=_facts(results),
@@ -47,19 +47,19 @@ def provenance(content: Content) -> list[Provenance]:
                 notes=[(result.task, note) for result in results for note in notes(result)],
             )
         )
-    return made
+    return records
 
 
 def notes(result: Result) -> list[str]:
     """Returns what a reader should know of a result: warnings, notes on the data, leaks."""
     protocol = result.section("protocol")
     stated = [*as_list(protocol.get("warnings")), *as_list(result.clips.get("notes"))]
-    found = [text(note) for note in stated]
+    sentences = [text(note) for note in stated]
     if protocol.get("converged") is False:
-        found.append("the head did not converge; do not trust this score")
+        sentences.append("the head did not converge; do not trust this score")
     if repeated := result.number("clips", "n_repeated_across_parts"):
-        found.append(f"{repeated:.0f} recording(s) are, byte for byte, in two parts")
-    return list(dict.fromkeys(found))
+        sentences.append(f"{repeated:.0f} recording(s) are, byte for byte, in two parts")
+    return list(dict.fromkeys(sentences))
 
 
 def choice_rows(content: Content) -> list[tuple[str, str, str, str]]:

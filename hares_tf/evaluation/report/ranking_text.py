@@ -33,13 +33,3 @@ def _row(table: Table, ranking: Ranking, standing: Standing) -> list[str]:
         f"{low:.1f} to {high:.1f}",
         f"{standing.wins}-{standing.ties}-{standing.losses}",
     ]
-
-
-def ranking_note(table: Table, ranking: Ranking) -> str:
-    """Returns sentences on the tasks that count and the models that are not ranked."""
-    tasks = ", ".join(row.name for row in ranking.tasks)
-    said = ["Over all twelve tasks." if ranking.is_total else f"Over {tasks}."]
-    if table.suite == "hares" and not ranking.is_total:
-        said.append("This is no HARES total.")
-    said += [f"Not ranked: {table.names[column]} ({why})." for column, why in ranking.unranked]
-    return " ".join(said)

@@ -17,8 +17,9 @@ _NARROW, _WIDE = frozenset("iljftrI.,:;'|!()[]{} "), frozenset("mwMW@%—…")
 
 def element(tag: str, attributes: dict | None = None, *children) -> Markup:
     """An SVG element; texts and values are escaped."""
-    said = "".join(f' {key}="{escape(_value(value))}"' for key, value in (attributes or {}).items())
-    return Markup("<{}{}>{}</{}>").format(tag, Markup(said), Markup("").join(children), tag)
+    pairs = (attributes or {}).items()
+    rendered = "".join(f' {key}="{escape(_value(value))}"' for key, value in pairs)
+    return Markup("<{}{}>{}</{}>").format(tag, Markup(rendered), Markup("").join(children), tag)
 
 
 def _value(value) -> str:

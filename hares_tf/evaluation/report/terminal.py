@@ -7,8 +7,9 @@ from hares_tf.evaluation.errors import EvaluationError
 from hares_tf.evaluation.report import comparison, names
 from hares_tf.evaluation.report.footnotes import Footnotes
 from hares_tf.evaluation.report.ranking import ranking
-from hares_tf.evaluation.report.ranking_text import ranking_header, ranking_note, ranking_rows
+from hares_tf.evaluation.report.ranking_text import ranking_header, ranking_rows
 from hares_tf.evaluation.report.reading import from_data, without_duplicates
+from hares_tf.evaluation.report.sentences import ranking_note
 from hares_tf.utils.tables import display_width, pad, text_table
 
 WIDTH = 120
@@ -136,20 +137,20 @@ def _number(value: float | None) -> str:
 
 
 def _legend(table: comparison.Table, paper: Sequence[int], notes: Footnotes, source: str) -> str:
-    said = ["Scores in percent."]
+    sentences = ["Scores in percent."]
     if any(cell.best for row in table.rows for cell in row.cells):
-        said.append("* best of ours in the row.")
+        sentences.append("* best of ours in the row.")
     if paper:
-        said.append(
+        sentences.append(
             f"The paper's numbers are as printed in {source}, by its own protocol; ours are by "
             f"{table.identity}."
         )
     published = names.paper_names(table.paper)
     if hidden := [name for i, name in enumerate(published) if i not in paper]:
-        said.append(f"Left out for width: {', '.join(hidden)}; hares-report shows all.")
+        sentences.append(f"Left out for width: {', '.join(hidden)}; hares-report shows all.")
     if comparison.SUITE_NOTES[table.suite]:
-        said.append(comparison.SUITE_NOTES[table.suite])
-    lines = [_wrapped(" ".join(said))]
+        sentences.append(comparison.SUITE_NOTES[table.suite])
+    lines = [_wrapped(" ".join(sentences))]
     lines += [_wrapped(f"[{i}] {text}", "    ") for i, text in enumerate(notes.texts, start=1)]
     return "\n".join(lines)
 

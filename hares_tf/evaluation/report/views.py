@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from hares_tf.evaluation.report import charts
 from hares_tf.evaluation.report.comparison import SUITE_NOTES, SUITE_TITLES, Cell, Row, Table
 from hares_tf.evaluation.report.content import Content
-from hares_tf.evaluation.report.differences import Differences
+from hares_tf.evaluation.report.differences import Differences, tally
 from hares_tf.evaluation.report.footnotes import Footnotes
 from hares_tf.evaluation.report.matrix import matrix
 from hares_tf.evaluation.report.names import paper_names
 from hares_tf.evaluation.report.ranking_view import legend_view, ranking_view
+from hares_tf.evaluation.report.sentences import interval_notes
 from hares_tf.evaluation.report.values import number
 
 _LEAST_SPREAD = 10.0  # points of percent: smaller differences do not use all shades
@@ -83,19 +84,9 @@ def scores_view(table: Table) -> dict:
 
 
 def _notes(table: Table) -> list[str]:
-    """Returns sentences on shades, marks and intervals, as far as the table shows them."""
-    kinds = {
-        (row.metric, cell.result.interval_kind)
-        for row in table.task_rows
-        for cell in row.cells
-        if cell.result is not None and cell.result.interval is not None
-    }
-    wilson = sorted(metric for metric, kind in kinds if kind == "Wilson")
-    bootstrap = sorted(metric for metric, kind in kinds if kind == "bootstrap")
-    older = " that were stored as such" if set(wilson) & set(bootstrap) else ""
-    averages = [cell for row in table.rows if row.kind != "task" for cell in row.cells]
-    cells = [cell for row in table.rows for cell in row.cells]
+    """Returns sentences on what the table shows."""
     several = len(table.models) > 1
+    cells = [cell for row in table.rows for cell in row.cells]
     notes = {
         "Scores in percent.": True,
         "Shades go from the lowest score of each row to its highest.": several,
@@ -103,18 +94,13 @@ def _notes(table: Table) -> list[str]:
         "★ best of this report in the row, among complete scores on the same clips.": any(
             cell.best for cell in cells
         ),
-        f"Intervals of {', '.join(wilson)} are Wilson's.": bool(wilson),
-        f"Intervals of {', '.join(bootstrap)}{older} are from a bootstrap over test clips.": bool(
-            bootstrap
-        ),
-        "Those of averages combine the intervals of their tasks.": any(
-            cell.interval for cell in averages
-        ),
-        "The paper's columns have its own protocol and take no part in marks and shades.": bool(
-            table.paper
-        ),
     }
-    return [note for note, applies in notes.items() if applies]
+    paper = "The paper's columns have its own protocol and take no part in marks and shades."
+    return [
+        *(note for note, applies in notes.items() if applies),
+        *interval_notes(table),
+        *([paper] if table.paper else []),
+    ]
 
 
 def _shades(cells: Sequence[Cell]) -> list[int | None]:
@@ -155,8 +141,8 @@ def _extent(numbers: Sequence[float]) -> str:
 
 def _cell_hint(cell: Cell) -> str:
     kind = cell.result.interval_kind if cell.result is not None else ""
-    said = [{"Wilson": "Wilson's interval", "bootstrap": "bootstrap interval"}.get(kind, "")]
-    return "; ".join(filter(None, [*said, *cell.reasons]))
+    interval = {"Wilson": "Wilson's interval", "bootstrap": "bootstrap interval"}.get(kind, "")
+    return "; ".join(filter(None, [interval, *cell.reasons]))
 
 
 def _deviates(table: Table, row: Row, pairs: Differences) -> bool:
@@ -173,25 +159,22 @@ def _wins(table: Table, tasks: Sequence[Differences]) -> list[list[dict | None]]
     """Returns for each two models on how many tasks the first wins, ties and loses."""
 
     def cell(a: str, b: str) -> dict | None:
-        signs = [pairs[a, b].sign for pairs in tasks if (a, b) in pairs]
-        if not signs:
+        counts = tally(tasks, a, b)
+        if counts is None:
             return None
-        wins, losses = signs.count(1), signs.count(-1)
-        return {
-            "words": f"{wins}–{signs.count(0)}–{losses}",
-            "balance": round(100 * (wins - losses) / len(signs)),
-        }
+        words = "–".join(map(str, counts))
+        return {"words": words, "balance": round(100 * (counts[0] - counts[2]) / sum(counts))}
 
     return [[cell(a, b) for b in table.models] for a in table.models]
 
 
 def _hint(row) -> str:
-    said = [f"Table {row.table}", row.objective, row.training_data]
+    facts = [f"Table {row.table}", row.objective, row.training_data]
     if row.parameters:
-        said.append(f"{row.parameters} parameters")
+        facts.append(f"{row.parameters} parameters")
     if row.source != "ours":
-        said.append(f"quoted there from {row.source}")
-    return "; ".join([*said, row.note] if row.note else said)
+        facts.append(f"quoted there from {row.source}")
+    return "; ".join([*facts, row.note] if row.note else facts)
 
 
 def details_view(content: Content, table: Table) -> list[dict]:

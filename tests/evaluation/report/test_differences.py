@@ -104,3 +104,4 @@ def test_the_page_has_a_matrix_per_task_and_one_over_all(tmp_path):
     document = (tmp_path / "r.md").read_text(encoding="utf-8")
     assert "Differences of models on the same clips" in document
     assert document.count("| Minus | a | b | c |") == 2
+    assert "| Against | a | b | c |" in document and "| a |  | 0-0-2 | 0-0-2 |" in document

@@ -32,6 +32,24 @@ def test_a_stored_interval_is_shown_as_it_is_and_its_kind_is_known():
         assert reading.from_data(result("a", "esc50", 90.0, interval=damaged)).interval is None
 
 
+def test_page_and_document_state_which_interval_is_used(tmp_path):
+    def notes(name, *intervals):
+        outputs = [tmp_path / f"{name}.html", tmp_path / f"{name}.md"]
+        data = [
+            result(f"m{i}", "esc50", 90.0, interval=list(ends)) for i, ends in enumerate(intervals)
+        ]
+        write([save(tmp_path / name, data)], outputs)
+        texts = [path.read_text(encoding="utf-8").replace("&#39;", "'") for path in outputs]
+        sentences = ("accuracy are Wilson's.", "are from a bootstrap", "that were stored as such")
+        shown = [[sentence in text for sentence in sentences] for text in texts]
+        assert shown[0] == shown[1]
+        return shown[0]
+
+    assert notes("new", wilson(90, 400)) == [True, False, False]
+    assert notes("old", (87, 92)) == [False, True, False]
+    assert notes("both", wilson(90, 400), (87, 92)) == [True, True, True]
+
+
 def test_damaged_data_become_harmless():
     circle: list = [1]
     circle.append(circle)
