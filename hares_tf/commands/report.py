@@ -21,10 +21,11 @@ Results are folders (the --output of hares-evaluate, or a part of it) and result
     # the same for a pull request and a spreadsheet, beside the paper's Tables 6 and 9
     hares-report results --published=6,9 --output=report.md,scores.csv
 
-Scores of different protocols are in separate tables and are never ranked together. Averages are
-shown where the paper would print them: all tasks of a domain, or all twelve, complete and of one
-protocol; elsewhere a footnote gives the reason. Confusions, worst classes and differences of models
-with 95% intervals come from the predictions beside the results (--nodetails leaves them out).
+The report begins with a ranking by mean and by mean rank, for HARES and for own tasks separately.
+Scores of different protocols are never ranked together. Averages are shown where the paper would
+print them: all tasks of a domain, or all twelve, complete and of one protocol; elsewhere a footnote
+gives the reason. Confusions, worst classes and paired differences of models come from the
+predictions beside the results (--nodetails leaves them out).
 """
 
 FLAGS = {

@@ -165,7 +165,7 @@ def _time(results: Sequence[Result | None]) -> float | None:
     return 1000 * seconds / audio if timed and seconds > 0 else None
 
 
-def quantities(table: Table, ranking: Ranking, column: int) -> tuple[float | None, float | None]:
-    """Returns parameters and time (ms per second of audio) of a model, for the ranked tasks."""
-    results = [row.cells[column].result for row in ranking.tasks]
+def quantities(rows: Iterable[Row], column: int) -> tuple[float | None, float | None]:
+    """Returns parameters and time (ms per second of audio) of a model, over some tasks."""
+    results = [row.cells[column].result for row in rows]
     return _parameters(results), _time(results)

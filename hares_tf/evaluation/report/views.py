@@ -10,8 +10,7 @@ from hares_tf.evaluation.report.differences import Differences
 from hares_tf.evaluation.report.footnotes import Footnotes
 from hares_tf.evaluation.report.matrix import matrix
 from hares_tf.evaluation.report.names import paper_names
-from hares_tf.evaluation.report.ranking import Ranking, Standing
-from hares_tf.evaluation.report.scatter import amount
+from hares_tf.evaluation.report.ranking_view import legend_view, ranking_view
 from hares_tf.evaluation.report.values import number
 
 _LEAST_SPREAD = 10.0  # points of percent: smaller differences do not use all shades
@@ -48,11 +47,13 @@ def table_view(content: Content, table: Table) -> dict:
             {"name": row.name, "cells": _matrix(table, pairs)} for row, pairs in differences
         ],
         "wins": _wins(table, [pairs for _, pairs in differences]) if differences else [],
+        "pooled": [row.name for row, pairs in differences if _deviates(table, row, pairs)],
         "many_differences": len(differences) * len(table.models) ** 2 > _MOST_OPEN,
         "bars": bars,
         "many_bars": sum(len(chart.bars) for chart in bars) > _MOST_OPEN,
         "scatters": charts.ranking_scatters(table, ranking) if ranking else [],
         "row_scatters": charts.row_scatters(table),
+        "legend": legend_view(table, ranking),
         "details": details_view(content, table),
     }
 
@@ -158,42 +159,10 @@ def _cell_hint(cell: Cell) -> str:
     return "; ".join(filter(None, [*said, *cell.reasons]))
 
 
-def ranking_view(table: Table, ranking: Ranking) -> dict:
-    """Returns the ranking with places on a common axis."""
-    ends = [end for s in ranking.standings for end in (s.mean, *(s.interval or ()))]
-    low = max(0.0, 5 * (min(ends) // 5))
-    high = min(100.0, 5 * (max(ends) // 5 + 1))
-    if high - low < 10:
-        low, high = max(0.0, low - 5), min(100.0, high + 5)
-
-    def place(percent: float) -> float:
-        return round(100 * (min(max(percent, low), high) - low) / (high - low), 2)
-
-    return {
-        "name": ranking.mean_name,
-        "total": ranking.is_total,
-        "tasks": ranking.tasks,
-        "left_out": [row.name for row in table.task_rows if row not in ranking.tasks],
-        "several": len(ranking.standings) > 1,
-        "ticks": [low, (low + high) / 2, high],
-        "lines": [_standing_view(table, ranking, s, place) for s in ranking.standings],
-        "unranked": [(table.series[i], table.names[i], why) for i, why in ranking.unranked],
-    }
-
-
-def _standing_view(table: Table, ranking: Ranking, standing: Standing, place) -> dict:
-    parameters, time = charts.quantities(table, ranking, standing.column)
-    interval = standing.interval
-    return {
-        "standing": standing,
-        "series": table.series[standing.column],
-        "name": table.names[standing.column],
-        "at": place(standing.mean),
-        "from": interval and place(interval[0]),
-        "wide": interval and round(place(interval[1]) - place(interval[0]), 2),
-        "parameters": amount(parameters) if parameters else "",
-        "time": f"{time:.3g}" if time else "",
-    }
+def _deviates(table: Table, row: Row, pairs: Differences) -> bool:
+    """Whether a paired difference is another number than the difference of the scores."""
+    scores = dict(zip(table.models, (cell.value or 0.0 for cell in row.cells), strict=True))
+    return any(abs(p.value - (scores[a] - scores[b])) > 0.05 for (a, b), p in pairs.items())
 
 
 def _matrix(table: Table, pairs: Differences) -> list[list]:
