@@ -57,9 +57,7 @@ def main() -> None:
     paths.SAMPLE_WINDOWS = ROWS // 2  # so that there is a search on a sample, too
     parts = np.array((["train"] * 8 + ["validation", "test"]) * (ROWS // 10))
     task = Task("voxceleb", 1, "speech", Windows(3.0), "linear", "accuracy", read=lambda p: None)
-    train_and_score = paths.choose_and_refit(
-        Timed, LINEAR_C, "c", patience=2, coarse={"tolerance": CONVERGED}
-    )
+    train_and_score = paths.choose_and_refit(Timed, LINEAR_C, "c", coarse={"tolerance": CONVERGED})
     with tempfile.TemporaryDirectory() as scratch:
         rows, classes = fast_protocol.embeddings(Path(scratch) / "embeddings.npy")
         examples = Examples(

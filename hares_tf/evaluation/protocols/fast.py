@@ -6,11 +6,10 @@ training clip per label, by SHA-1 of its id), ties to the more regularized; then
 again on training and validation clips together. Nothing is chosen on test clips.
 
 * linear: logistic regression (multinomial per slot, binary per tag) by L-BFGS: summed
-  cross-entropy + |W|^2 / 2C, bias free, C from 1e-4 to 10 by decades, until two in a row are not
-  better than the best before them. Above 50,000 training windows every n-th clip per label is
-  searched first; on all clips the search begins two decades below the best C there and ends after
-  one C that is not better, with fits that are solved to 1e-5. The last fit starts from the chosen
-  head.
+  cross-entropy + |W|^2 / 2C, bias free, C from 1e-4 to 10 by decades. Above 50,000 training windows
+  every n-th clip per label is searched first, until two in a row are worse than the best; on all
+  clips the search begins two decades below the best C there and ends after one C that is worse,
+  with fits that are solved to 1e-5. The last fit starts from the chosen head.
 * svm: C from the paper's list (Appendix A, ESC-50) inside the training folds of each test fold.
 * mlp: the paper's AudioSet head, one hidden layer of 512. It is not convex, so here it is Adam with
   a cosine schedule over a fixed number of epochs, and what is chosen is the weight decay.

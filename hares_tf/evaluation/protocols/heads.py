@@ -37,9 +37,7 @@ class Head:
 HEADS = {
     "linear": Head(
         fast=by_fold(
-            choose_and_refit(
-                LogisticPath, LINEAR_C, "c", patience=2, coarse={"tolerance": CONVERGED}
-            )
+            choose_and_refit(LogisticPath, LINEAR_C, "c", coarse={"tolerance": CONVERGED})
         ),
         paper=by_fold(descend),
     ),

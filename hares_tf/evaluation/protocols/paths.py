@@ -28,7 +28,6 @@ def choose_and_refit(
     make_path: Callable,
     strengths: Sequence[float],
     name: str,
-    patience: int | None = None,
     coarse: Mapping[str, Any] = MappingProxyType({}),
 ) -> Callable[..., Outcome]:
     """Returns a function that trains and scores a head on one split, for `base.by_fold`.
@@ -39,8 +38,6 @@ def choose_and_refit(
             `converged`, such as `LogisticPath`.
         strengths: to choose from, the most regularized first.
         name: of the strength, in the details.
-        patience: the choice ends after so many strengths in a row that are not better than the best
-            before them; the least regularized ones take longest. None: all are tried.
         coarse: further arguments of `make_path` where clips have more than `SAMPLE_WINDOWS`
             windows, while the strength is chosen.
     """
@@ -58,15 +55,15 @@ def choose_and_refit(
         with work.progress.phase(task.id, f"head {fold}".strip(), len(strengths) + 1, "fit") as bar:
             search = _Search(strengths, score, bar.update)
             if step == 1:
-                search.run(make_path, train, ~chosen_on, chosen_on, 0, patience)
+                search.run(make_path, train, ~chosen_on, chosen_on)
             else:
                 # With fewer rows less regularization seems best, by up to two decades. Fits get
                 # longer with less regularization, so that a search upwards costs little.
                 sample = every_nth(train, ~chosen_on, step, place=1)
                 make_coarse = partial(make_path, **coarse)
-                search.run(make_coarse, train, sample, chosen_on, 0, patience)
+                search.run(make_coarse, train, sample, chosen_on, patience=2)
                 first = max(search.best - 2, 0)
-                search.run(make_coarse, train, ~chosen_on, chosen_on, first, 1)
+                search.run(make_coarse, train, ~chosen_on, chosen_on, first, patience=1)
                 where += f", after a search on every {step}th other clip"
 
             whole = train.select(np.ones(len(train), bool))
@@ -121,16 +118,19 @@ class _Search:
         examples: Examples,
         fitted_on: np.ndarray,
         chosen_on: np.ndarray,
-        first: int,
-        patience: int | None,
+        first: int = 0,
+        patience: int | None = None,
     ) -> None:
         """Fits one strength after another, from index `first`; scores each on other clips.
 
         Args:
-            make_path, patience: see `choose_and_refit`.
+            make_path: see `choose_and_refit`.
             examples: all clips.
             fitted_on, chosen_on: masks of clips.
             first: where to begin; from the solution there of an earlier run, if there was one.
+            patience: the search ends after so many strengths in a row that are worse than the best:
+                the least regularized ones take longest. None: all are tried, since scores of
+                few clips are noisy.
         """
         fitted, validation = examples.select(fitted_on), examples.select(chosen_on)
         standardize = Standardizer(fitted.embeddings)
@@ -143,7 +143,8 @@ class _Search:
             self.scores[index] = self.score(path, windows, validation)
             self._solutions[index] = path.solution()
             self.on_fit()
-            if index - self.best == patience:
+            latest = list(self.scores.values())[-patience:] if patience else []
+            if latest and len(latest) == patience and max(latest) < self.scores[self.best]:
                 break
 
     def start(self, path: Any, index: int, standardize: Standardizer) -> None:

@@ -197,20 +197,51 @@ def test_fast_linear_chooses_and_refits_as_stated():
         return 100 * peer.score(standardize(scored.embeddings.copy()), scored.targets[:, 0])
 
     by_c = [score(train, validation, c) for c in LINEAR_C]
-    tried = list(outcome.details["validation_scores"].values())
-    assert tried == pytest.approx(by_c[: len(tried)])
-    # The choice ends after two in a row that are not better.
-    chosen = int(np.argmax(tried))
-    assert len(tried) == min(chosen + 3, len(LINEAR_C))
-    best = LINEAR_C[chosen]
+    assert list(outcome.details["validation_scores"].values()) == pytest.approx(by_c)
+    best = LINEAR_C[int(np.argmax(by_c))]
     assert outcome.details["c"] == best
     assert outcome.score == pytest.approx(score(both, test, best))
 
 
-def test_the_choice_ends_after_two_that_are_not_better():
-    outcome = _run("fast", _split_task(0, 0.01))
-    assert outcome.details["c"] == LINEAR_C[0]
-    assert list(outcome.details["validation_scores"]) == [str(c) for c in LINEAR_C[:3]]
+def test_a_search_on_many_clips_ends_after_one_that_is_worse(monkeypatch):
+    monkeypatch.setattr(paths, "SAMPLE_WINDOWS", 50)
+    scores = {1e-4: 20.0, 1e-3: 20.0, 1e-2: 40.0, 1e-1: 60.0, 1.0: 50.0, 10.0: 90.0}
+    tried = []
+
+    class Stub:
+        converged = True
+
+        def __init__(self, embeddings, targets, labels):
+            self.rows = len(embeddings)
+
+        def fit(self, c):
+            self.c = c
+            tried.append((self.rows, c))
+
+        def solution(self):
+            return self.c
+
+        def start_from(self, solution, convert):
+            self.c = solution
+
+        def logits(self, embeddings):
+            return np.full((len(embeddings), 4), self.c, np.float32)
+
+    examples = _split_task(0, 1.0)
+    run = paths.choose_and_refit(Stub, LINEAR_C, "c")
+    outcome = run(
+        make_protocol("fast", Options()),
+        Task("t", 1, "music", Windows(1.0), "linear", "accuracy", read=None),
+        examples.of_parts("train", "validation"),
+        examples.of_parts("test"),
+        Work(lambda logits, *_: scores[round(float(logits[0, 0]), 4)], Progress("none")),
+        "",
+    )
+    sample = [c for rows, c in tried if rows == tried[0][0]]
+    on_all = [c for rows, c in tried if rows not in (tried[0][0], tried[-1][0])]
+    assert sample == list(LINEAR_C)  # 10 is the best: only one in a row is worse
+    assert on_all == [0.1, 1.0]
+    assert outcome.details["c"] == 0.1 and tried[-1][1] == 0.1
 
 
 def test_choices_need_held_out_clips_with_tags():
