@@ -78,7 +78,7 @@ def _from_bfloat16(arrays):
 
 
 def _without_replicas(arrays, variables, origin):
-    """One copy where all known arrays carry one more axis of the same length in front.
+    """Drops the axis of replicas, if all known arrays have one more axis of one length in front.
 
     Raises:
         CheckpointError: the copies are not equal.

@@ -53,7 +53,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One state of a run.
+    """A checkpoint of a run.
 
     Attributes:
         run: whose.

@@ -36,7 +36,7 @@ _SAMPLE_BYTES = 2
 
 @dataclass(frozen=True)
 class Crops:
-    """How views are cropped from a clip.
+    """Settings of the crops of a clip.
 
     A view is a run of min(seconds, fraction x length of the clip) at a uniformly random place,
     independent of the other views, and has at least one sample. It is padded to `seconds` at its

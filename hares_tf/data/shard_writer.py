@@ -26,7 +26,7 @@ from hares_tf.utils.tensorflow import import_tensorflow
 
 @dataclass(frozen=True)
 class Settings:
-    """How recordings become clips.
+    """Settings of the conversion of recordings to clips.
 
     Attributes:
         sample_rate: sample rate of the clips, in hertz.
@@ -42,7 +42,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class ShardJob:
-    """One shard to write; a worker's unit of work.
+    """A shard to write, the unit of work of a worker.
 
     Attributes:
         number: number of the shard.

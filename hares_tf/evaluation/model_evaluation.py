@@ -1,4 +1,4 @@
-"""One model on several tasks: the order of work of an evaluation."""
+"""Evaluation of a model on several tasks."""
 
 import tempfile
 from collections.abc import Sequence

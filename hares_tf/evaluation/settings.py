@@ -15,7 +15,7 @@ from hares_tf.utils.cache import cache_dir
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """How models are evaluated, and where data, embeddings and results are.
+    """Settings of an evaluation: protocol, folders of data, embeddings and results.
 
     Attributes:
         protocol: how heads are trained, a key of `protocols.PROTOCOLS`.

@@ -1,4 +1,4 @@
-"""One model on one task: embed what is missing, train, score, write the result."""
+"""Evaluation of a model on a task: embeds what is missing, trains, scores, writes the result."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -99,7 +99,7 @@ def confusion_svg(counts: np.ndarray, classes: Sequence[str], title: str, note: 
 def _cells(
     counts: np.ndarray, classes: Sequence[str], left: float, top: float, cell: float, font: float
 ) -> Iterator[Markup]:
-    """Those with clips; and a frame around every right answer, so that the diagonal is seen."""
+    """Draws the cells with clips, and a frame around each cell of the diagonal."""
     totals = counts.sum(axis=1)
     for true, said in zip(*np.nonzero(counts), strict=True):
         count, share = int(counts[true, said]), counts[true, said] / totals[true]

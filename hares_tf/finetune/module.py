@@ -173,7 +173,7 @@ def _with_logits(source: Callable, head: Callable, size: int):
 
 
 def _resources(loaded, functions: list) -> list:
-    """What the source's functions need: captured variables, tables, and assets of its own.
+    """Returns what the source's functions capture: variables, tables, and assets.
 
     Not the source's card and class map: this module brings others of the same names.
     """

@@ -151,7 +151,7 @@ def check_paths(
 
 
 class _Run:
-    """One run: its data, its encoder, and one method for each step."""
+    """A run of fine-tuning, with a method for each step."""
 
     def __init__(self, module, stated, recordings, output, settings, progress):
         from hares_tf.evaluation.encoders.probe import probe

@@ -1,4 +1,4 @@
-"""What a module is made for."""
+"""Flavors and precisions of exported modules."""
 
 from hares_tf.hub.errors import HubError
 

@@ -1,4 +1,4 @@
-"""What a SavedModel says of itself, read from its files without loading it."""
+"""Reads the signatures and files of a SavedModel without loading it."""
 
 import re
 from pathlib import Path
@@ -112,5 +112,5 @@ def is_version(name: str) -> bool:
 
 
 def _is_foreign(name: str) -> bool:
-    """Names of what is being written there (`.tmp-...`), and what macOS puts into archives."""
+    """Returns whether a name is of a temporary file, or of what macOS puts into archives."""
     return name.startswith(".") or name == "__MACOSX"

@@ -1,4 +1,4 @@
-"""Where jobs are executed: processes of this machine or an Apache Beam runner."""
+"""Runners of jobs: processes of this machine, or an Apache Beam runner."""
 
 import importlib.util
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ LOCAL = "local"
 
 @dataclass(frozen=True)
 class Runner:
-    """Where jobs are executed.
+    """A runner of jobs.
 
     Attributes:
         name: "local" for processes of this machine; otherwise the name of an Apache Beam runner:

@@ -60,7 +60,7 @@ class FoldedSlowFastNFNet:
 
 
 class _Path:
-    """One `NFNetPath`."""
+    """Applies an `NFNetPath` with folded weights."""
 
     def __init__(self, path, constant):
         last = path.stem_convs[-1]
@@ -81,7 +81,7 @@ class _Path:
 
 
 def _block(block, constant):
-    """One `NFBlock` as a function."""
+    """Returns a function that applies an `NFBlock` with folded weights."""
     conv0, conv1, conv1b = (
         _convolution(layer, constant, activate=True)
         for layer in (block.conv0, block.conv1, block.conv1b)
@@ -122,7 +122,7 @@ def _gate(block, constant):
 
 
 def _convolution(layer, constant, activate: bool = False):
-    """One `ScaledWSConv2D` as a function, with the activation that follows if `activate`.
+    """Returns a function that applies a `ScaledWSConv2D`, and an activation if `activate`.
 
     It takes any type and gives float32, or the kernel's after a fused activation: what TensorFlow
     does element by element takes two to three times as long in bfloat16 as in float32 on a CPU.

@@ -1,4 +1,4 @@
-"""One path of a Slowfast NFNet: stem, blocks, final convolution."""
+"""A path of a Slowfast NFNet: stem, blocks, final convolution."""
 
 import contextlib
 

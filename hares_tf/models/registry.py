@@ -11,7 +11,7 @@ from hares_tf.utils.lazy import load
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """One encoder.
+    """The declaration of an encoder.
 
     Attributes:
         name: the argument of `create_model`.

@@ -1,4 +1,4 @@
-"""One path of a Slowfast NFNet as a network of its own."""
+"""A single path of a Slowfast NFNet as a network of its own."""
 
 import keras
 from keras import ops

@@ -77,7 +77,7 @@ def read_metrics(workdir: str | os.PathLike) -> list[dict]:
 
 
 def in_words(step: int, steps: int, metrics: dict[str, float]) -> str:
-    """One line for people."""
+    """Returns metrics as one line for people."""
     parts = [f"step {step:,}/{steps:,}"]
     for name, value in metrics.items():
         text = f"{value:,.0f}" if name.endswith("per_second") else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""One training step of one replica: static shapes, device operations only."""
+"""The training step of a replica: static shapes, device operations only."""
 
 import tensorflow as tf
 

@@ -252,7 +252,7 @@ class _Run:
             raise
 
     def _steps_in_call(self, step: int) -> int:
-        """As many steps as are wanted at once, up to the next one after which something is due."""
+        """Returns the number of steps of the next call, at most up to the next checkpoint or log."""
         config = self.config
         count = min(config.steps_per_call, config.steps - step)
         for every in (config.log_every, config.checkpoint_every, config.probe.every):

@@ -11,7 +11,7 @@ VARIABLE = "HARES_CACHE_DIR"
 
 
 class CacheError(HaresError):
-    """There is no cache folder."""
+    """The cache folder is missing and cannot be created."""
 
 
 def cache_dir() -> Path:

@@ -1,4 +1,4 @@
-"""Where the sound in a file really ends.
+"""Containers of sound: finds where the streams in a file really end.
 
 libsndfile trusts what a header states: it stops early where a count is too small, and says nothing
 when a file was cut short or when a second stream follows the first. Containers are therefore read

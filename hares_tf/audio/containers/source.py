@@ -34,7 +34,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Container:
-    """What a file's container says.
+    """The streams in a file, or what is wrong with it.
 
     Attributes:
         problem: the end of a sentence "<file> ..." that says why it cannot be used, or "".

@@ -133,7 +133,7 @@ class Encoder:
 
     @property
     def description(self) -> str:
-        """How the model is called, as one line for people."""
+        """The interface of the model, as one line for people."""
         interface = self.interface
         parts = [f"calls {interface['entry_point']}"]
         if interface.get("input_rank") in _RANKS:

@@ -15,7 +15,7 @@ _STORED_NAMES = {"normalize": "normalise"}
 
 @dataclass(frozen=True)
 class Interface:
-    """How a module is called; a field is None where it has to be probed.
+    """The interface of a module; a field is None where it has to be probed.
 
     Attributes:
         sample_rate: of the waveforms it expects, in hertz; the one field that cannot be probed.

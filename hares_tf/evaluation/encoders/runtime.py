@@ -18,7 +18,7 @@ LIMITS = {FLOAT32: 0.01, BFLOAT16: 0.3}
 
 @dataclass(frozen=True)
 class Runtime:
-    """What computes embeddings. Part of every store key.
+    """A runtime and its precision. Part of every store key.
 
     Attributes:
         name: "tensorflow", "openvino", or "python" for a function of any framework.

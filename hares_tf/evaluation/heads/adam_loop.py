@@ -15,7 +15,7 @@ BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-8
 
 @dataclass(frozen=True)
 class AdamConfig:
-    """How heads are trained. The defaults are those of the paper's linear tasks (Appendix A).
+    """Settings of the training of heads; by default those of the paper's linear tasks (Appendix A).
 
     Attributes:
         steps: AudioSet 200k, MagnaTagATune 20k, all others 400k.
@@ -74,7 +74,7 @@ def learning_rates(config: AdamConfig, first_step: int, n_steps: int) -> np.ndar
 
 
 def initial_parameters(width: int, dim: int, config: AdamConfig) -> dict[str, np.ndarray]:
-    """Where training starts, as Haiku's and Sonnet's Linear do.
+    """Draws initial parameters as Haiku's and Sonnet's Linear do.
 
     Weights come from a normal distribution of deviation 1 / sqrt(inputs), cut off at two
     deviations; biases are zero. Every head has a random stream of its own, by its seed.
@@ -158,7 +158,7 @@ class AdamLoop:
         return bool(np.isfinite(self._variables["bias"][0].numpy()).all())
 
     def parameters(self) -> dict[str, np.ndarray]:
-        """As `AdamHeads` has them."""
+        """Returns the parameters in the form of `AdamHeads`."""
         result = {}
         for name, (variable, *_) in self._variables.items():
             value = variable.numpy()
@@ -188,7 +188,7 @@ class AdamLoop:
         return np.moveaxis(values, 0, -2).reshape(*values.shape[1:-1], -1)
 
     def _per_head(self, name: str, values: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        """One number per head, to be broadcast over the variable of `values` `[heads, ...]`."""
+        """Returns one number per head, in a shape that broadcasts over `values` `[heads, ...]`."""
         numbers = numbers.astype(np.float32)
         if name in self._first:
             return np.repeat(numbers, values.shape[-1])
@@ -239,7 +239,7 @@ class AdamLoop:
         return gradients
 
     def _second_layer(self, inputs, targets) -> tuple:
-        """By what enters the ReLU, `[batch, heads, hidden]`, and by the layer's parameters."""
+        """Returns derivatives by the ReLU's inputs, `[batch, heads, hidden]`, and by parameters."""
         import tensorflow as tf
 
         hidden = tf.nn.relu(inputs)
@@ -253,7 +253,7 @@ class AdamLoop:
         }
 
     def _loss_gradient(self, logits, targets):
-        """By logits `[batch, heads, width]`."""
+        """Returns derivatives by the logits, `[batch, heads, width]`."""
         import tensorflow as tf
 
         batch, heads = self._config.batch, self._heads

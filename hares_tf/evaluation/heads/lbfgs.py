@@ -19,7 +19,7 @@ SHORTEST, LONGEST = 0.1, 0.5
 
 
 class Lbfgs:
-    """One solver for all problems; see `step`.
+    """A solver of all problems together; see `step`.
 
     Args:
         start: float64 `[rows, columns]` variables, scaled so that Hessians are near the identity.
@@ -42,7 +42,7 @@ class Lbfgs:
         self._direction = -gradient
 
     def step(self, evaluate: Callable, active: np.ndarray) -> None:
-        """One evaluation: every active problem takes its step or shortens it.
+        """Evaluates all objectives once; every active problem takes its step or shortens it.
 
         Args:
             evaluate: variables -> objectives `[problems]`, gradient `[rows, columns]`.

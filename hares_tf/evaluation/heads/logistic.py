@@ -176,7 +176,7 @@ class Solution:
 
 @dataclass(frozen=True)
 class _Point:
-    """Where a fit is: `[dim, columns]` weights, `[columns]` biases, losses and derivatives there.
+    """The state of a fit: `[dim, columns]` weights, `[columns]` biases, losses and derivatives.
 
     `curvatures` are sums over rows of p (1 - p), the second derivatives of the columns' losses.
     """

@@ -1,4 +1,4 @@
-"""Which clips and views a training step sees, and their embeddings.
+"""Sampling of the clips and views of training steps, and their embeddings.
 
 Everything is a pure function of the seed and the step: training that was interrupted goes on with
 the batches it would have seen, without a history to restore.
@@ -68,7 +68,7 @@ class StepSampler:
         return int(self.rows_per_clip.sum())
 
     def rows(self, first_step: int, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """What steps `first_step` to `first_step + n_steps - 1` see.
+        """Returns the batches of steps `first_step` to `first_step + n_steps - 1`.
 
         Returns:
             Row numbers and clip numbers, both int64 `[n_steps, batch]`.
@@ -101,7 +101,7 @@ class StepSampler:
         return self._order
 
     def _uniform(self, first: int, count: int) -> np.ndarray:
-        """One number in [0, 1) per position; a counter-based generator starts anywhere."""
+        """Draws one number in [0, 1) per position, by a counter-based generator."""
         block, skip = divmod(first, _PHILOX_BLOCK)
         random = np.random.Generator(np.random.Philox(key=self._key, counter=block))
         return random.random(skip + count)[skip:]

@@ -1,4 +1,4 @@
-"""What every protocol shares: options, outcome, the choice of clips to choose on, folds."""
+"""The base of the protocols: options, outcome, held-out clips, folds."""
 
 import hashlib
 from collections.abc import Callable
@@ -61,7 +61,7 @@ class Options:
 
 @dataclass
 class Outcome:
-    """What a protocol found.
+    """The outcome of a protocol.
 
     Attributes:
         scores: float32 `[clips, width]` of the test clips, their windows averaged.
@@ -78,7 +78,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Work:
-    """What a protocol may use while it trains.
+    """Resources of a protocol while it trains: metric, progress, checkpoint, crops.
 
     Attributes:
         metric: `(scores, targets, labels) -> percent`, the task's.
@@ -114,7 +114,7 @@ class Protocol:
 
     @property
     def identity(self) -> str:
-        """For example "fast/2"; options that move scores are part of it."""
+        """Name, options that move scores, and version, such as "fast/2"."""
         changed = self.changed_options()
         inside = f"({','.join(f'{k}={v}' for k, v in changed.items())})" if changed else ""
         return f"{self.name}{inside}/{self.version}"
@@ -250,7 +250,7 @@ def every_nth(examples: Examples, among: np.ndarray, n: int, place: int = 0) -> 
 
 
 def held_out(train: Examples) -> tuple[np.ndarray, str]:
-    """Which of the training examples choices are made on: a mask over clips, and its name."""
+    """Returns a mask of the training clips to choose settings on, and its name."""
     chosen, where = train.parts == "validation", "validation split"
     if not chosen.any():
         chosen = every_nth(train, np.ones(len(train), bool), 5)

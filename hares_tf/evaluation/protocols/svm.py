@@ -97,7 +97,7 @@ def _published(
 def _scores(
     train: Examples, tests: list[Examples], cs: Sequence[float], clip_scores: Callable
 ) -> list[list[np.ndarray]]:
-    """For each test set and C the scores of its clips."""
+    """Returns the scores of the clips of each test set, for each C."""
     standardize = Standardizer(train.embeddings)
     basis, embeddings = row_space(standardize(train.embeddings))
     held_out = [standardize(test.embeddings.copy()) for test in tests]

@@ -26,7 +26,7 @@ def answers(scores: np.ndarray, labels: Labels) -> np.ndarray:
 
 
 def hits(scores: np.ndarray, targets: np.ndarray, labels: Labels) -> np.ndarray:
-    """Of which clips all groups are answered right: `[clips]` booleans."""
+    """Returns a mask of the clips of which all groups are right, `[clips]`."""
     return np.all(answers(scores, labels) == targets, axis=1)
 
 
@@ -55,7 +55,7 @@ def mean_average_precision(scores: np.ndarray, targets: np.ndarray, labels: Labe
 
 
 def per_label(scores: np.ndarray, targets: np.ndarray, labels: Labels) -> dict[str, float]:
-    """For names that occur in the targets: average precision of a tag, else recall; in percent.
+    """Returns the score in percent of each name in the targets: average precision, or recall.
 
     Raises:
         EvaluationError: scores that are not numbers; no clip has a tag.
@@ -72,7 +72,7 @@ def per_label(scores: np.ndarray, targets: np.ndarray, labels: Labels) -> dict[s
 
 
 def positives(targets: np.ndarray) -> np.ndarray:
-    """Which clips have which tags: shares above one half."""
+    """Returns a mask of the tags of each clip: shares above one half."""
     return targets > 0.5
 
 
@@ -113,7 +113,7 @@ class Metric:
     function: Callable[[np.ndarray, np.ndarray, Labels], float]
 
     def scored_labels(self, targets: np.ndarray, labels: Labels) -> int:
-        """How many names occur in the targets; the mean over tags is over so many."""
+        """Returns the number of names in the targets, over which the mean over tags is taken."""
         if labels.kind == "tags":
             return int(np.sum(positives(targets).any(axis=0)))
         return sum(len(np.unique(column)) for column in targets.T)

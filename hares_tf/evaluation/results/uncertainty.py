@@ -1,4 +1,4 @@
-"""How sure a score is: Wilson's interval of shares of clips, else the bootstrap over test clips.
+"""Intervals of scores: Wilson's interval of shares of clips, else the bootstrap over test clips.
 
 Accuracy and exact match are shares of clips, so they have Wilson's interval. Mean average precision
 and differences of models are bootstrapped: a resample draws as many clips as there are, with
@@ -92,7 +92,7 @@ def paired(
     resamples: int = 1000,
     seed: int = 0,
 ) -> dict[str, float]:
-    """How much better model a is than model b on the same clips: both are given each resample.
+    """Returns the difference of two models on the same clips, both scored on each resample.
 
     Args: as `bootstrap`.
 

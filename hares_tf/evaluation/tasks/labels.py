@@ -32,17 +32,17 @@ class Labels:
 
     @classmethod
     def classes(cls, names: Iterable[str]) -> "Labels":
-        """One of several names."""
+        """Labels of which each clip has one."""
         return cls("classes", (("class", tuple(names)),))
 
     @classmethod
     def tags(cls, names: Iterable[str]) -> "Labels":
-        """Any number of names."""
+        """Labels of which each clip has any number."""
         return cls("tags", (("tag", tuple(names)),))
 
     @classmethod
     def slots(cls, slots: Mapping[str, Iterable[str]]) -> "Labels":
-        """One name of each slot."""
+        """Labels of which each clip has one per slot."""
         return cls("slots", tuple((slot, tuple(names)) for slot, names in slots.items()))
 
     def __post_init__(self):
@@ -52,7 +52,7 @@ class Labels:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """One name per logit; names of slots are written "slot=name"."""
+        """Returns the name of each logit; names of slots are written "slot=name"."""
         if self.kind == "slots":
             return tuple(f"{group}={name}" for group, names in self.groups for name in names)
         return self.groups[0][1]
@@ -77,7 +77,7 @@ class Labels:
 
     @cached_property
     def _places(self) -> tuple[dict[str, int], ...]:
-        """For each group the number of every name within it."""
+        """Returns the number of every name within its group, by group."""
         return tuple({name: i for i, name in enumerate(names)} for _, names in self.groups)
 
     def numbers(self, label: Label) -> list[int]:

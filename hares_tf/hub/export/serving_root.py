@@ -30,7 +30,7 @@ def check_serving_root(root: Path) -> None:
 
 
 def next_version(root: Path) -> int:
-    """One more than the highest version in the folder; 1 for a new one."""
+    """Returns the highest version in the folder plus one; 1 for a new folder."""
     names = [entry.name for entry in root.iterdir()] if root.is_dir() else []
     return max((int(name) for name in names if name.isascii() and name.isdigit()), default=0) + 1
 
