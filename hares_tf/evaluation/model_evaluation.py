@@ -49,7 +49,7 @@ class ModelEvaluation:
         self._fingerprint = module.content_hash(digest_cache)
         store = settings.store_folder
         if self._fingerprint is None:
-            # Nothing says when the function changes, so nothing of it may be reused.
+            # Changes of the function cannot be noticed, so its embeddings are not reused.
             self._scratch = tempfile.TemporaryDirectory()
             store = Path(self._scratch.name)
         self._store = EmbeddingStore(store)

@@ -14,7 +14,7 @@ from hares_tf.utils._compat import in_safe_mode
 from hares_tf.utils.errors import reason
 from hares_tf.utils.files import write_json
 
-# What a card says of a module that is still true of a model around it.
+# Fields of a module's card that are also true of a model around it.
 _KEPT_FIELDS = ("sample_rate", "license")
 
 

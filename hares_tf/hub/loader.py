@@ -24,7 +24,7 @@ from hares_tf.utils.user_code import UserCodeError, import_user_code
 PYTHON_PREFIX = "python:"
 # Differs between two exports of the same model; requests that a server warms up with.
 _NOT_CONTENT = {"fingerprint.pb", "assets.extra"}
-# Of an encoder passed as an object that does not state its own; that of all encoders of the paper.
+# Sample rate of encoder objects that state none: that of all encoders of the paper.
 _DEFAULT_SAMPLE_RATE = 16_000
 
 
@@ -174,7 +174,7 @@ def _retraced(loaded):
         for_training = any(value is True for value in (*positional, *keywords.values()))
         if kinds.count(one) > 1 or for_training:
             continue
-        # What cannot be bound by its description alone is traced by its calls, as before.
+        # Functions that cannot be bound by a description alone are traced by their calls, as before.
         with contextlib.suppress(TypeError, ValueError), tf.init_scope():  # off anybody's tapes
             call.get_concrete_function(
                 *tf.nest.map_structure(unnamed, positional),

@@ -12,7 +12,7 @@ from hares_tf.layers.grouped_convolution import grouped_conv2d
 #: addition, so that it leaves ordinary kernels exactly standardized.
 VARIANCE_FLOOR = 1e-4
 
-# Of this thread, since each replica of a strategy traces the same layers in a thread of its own.
+# Per thread, since each replica of a strategy traces the same layers in a thread of its own.
 _given: contextvars.ContextVar[dict] = contextvars.ContextVar("given_kernels")
 
 

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-# What takes an example itself out of the softmax: exp(-1e9) is 0 in float32 and float64.
+# Added to an example's logit with itself, to take it out of the softmax: exp(-1e9) is 0.
 _NEVER = 1e9
 
 

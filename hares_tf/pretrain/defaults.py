@@ -53,7 +53,7 @@ def _common() -> ConfigDict:
                 # A view is at most this share of its clip; below 1, two views of a clip that is
                 # shorter than a crop differ.
                 "fraction": 1.0,
-                # What fills a view that is shorter than a crop: "zeros" or "repeat".
+                # How a view that is shorter than a crop is filled: "zeros" or "repeat".
                 "pad": "zeros",
             },
             # Neighboring clips of a shard that are read in one piece. 1 is a perfect shuffle, for

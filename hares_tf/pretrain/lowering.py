@@ -23,7 +23,7 @@ from hares_tf.utils.errors import reason
 # says so: tensor<?x3xf32, #stablehlo.bounds<4, ?>>. (`dynamic_slice` is not among them: of fixed
 # size at a place that is computed.)
 _DYNAMIC_TYPE = re.compile(r"tensor<(?=[^>]*(?:\?|bounds))(?:[^<>]|<[^<>]*>)*>")
-# What needs the host, or a library that only some devices have.
+# Operations that need the host, or a library that only some devices have.
 _FOREIGN = re.compile(r"\b(?:stablehlo|mhlo)\.(custom_call|infeed|outfeed|send|recv)\b")
 _CUSTOM_TARGET = re.compile(r"custom_call\s*@([\w.$]+)")
 

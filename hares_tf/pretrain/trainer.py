@@ -34,7 +34,7 @@ from hares_tf.utils.errors import reason
 from hares_tf.utils.progress import Progress
 from hares_tf.utils.tensorflow import keep_float32
 
-# What a file that breaks under way raises.
+# Errors of TensorFlow for a file that is damaged or removed during training.
 _READING = (
     tf.errors.DataLossError,
     tf.errors.FailedPreconditionError,
@@ -121,7 +121,7 @@ def pretrain(
         if step:
             reporter.say(f"going on from step {step:,} in {workdir}")
         run = _Run(config, workdir, strategy, clips, learner, checkpoints, chief, probe, reporter)
-        # Of the run's beginning, also where it is resumed: what "exploding" is measured by.
+        # The first loss of the run, also where it is resumed: explosions are measured by it.
         run.first_loss = about.get("first_loss")
         return run.train(step, variables)
 
@@ -247,12 +247,12 @@ class _Run:
         except _READING as error:
             raise explain(error, self.clips) from error
         except tf.errors.InvalidArgumentError:
-            # What a shard that was cut under way gives, if it is that.
+            # A shard that was cut during training gives this error, among other causes.
             check_files(self.clips)
             raise
 
     def _steps_in_call(self, step: int) -> int:
-        """Returns the number of steps of the next call, at most up to the next checkpoint or log."""
+        """Returns the number of steps of the next call, at most to the next checkpoint or log."""
         config = self.config
         count = min(config.steps_per_call, config.steps - step)
         for every in (config.log_every, config.checkpoint_every, config.probe.every):

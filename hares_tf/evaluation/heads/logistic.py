@@ -22,7 +22,7 @@ from hares_tf.evaluation.tasks.labels import Labels
 # of its objective. Compared with float64 solutions to the end (35 classes, C from 1e-4 to 1000,
 # separable and not), at 1e-7 the objective is within 3e-6 and accuracy within 0.04 points.
 TOLERANCE = 1e-7
-# What counts as solved: there accuracy was within 0.25 points.
+# Up to here a fit counts as converged: accuracy was within 0.25 points.
 CONVERGED = 1e-5
 # Float32 may end a fit earlier: when the objective falls by less than the tolerance in so many
 # steps.
@@ -121,7 +121,7 @@ class LogisticPath:
         history = [solver.values]
         active = np.ones(len(problems), bool)
         while True:
-            # What the model of the Hessian promises, as a share of the objective.
+            # The decrease that the model of the Hessian promises, as a share of the objective.
             promised = np.add.reduceat(np.sum(solver.gradient**2, axis=0), problems) / 2
             left = promised / np.maximum(solver.values, np.finfo(float).tiny)
             active &= left > self._tolerance

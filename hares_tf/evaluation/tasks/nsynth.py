@@ -31,7 +31,7 @@ _LABELS = {
     "instrument_family_str": Labels.classes(FAMILIES),
     "pitch": Labels.classes(PITCHES),
 }
-# Of tensorflow-datasets.
+# Names of the labels in tensorflow-datasets.
 _FEATURES = {"instrument_family_str": "instrument/family", "pitch": "pitch"}
 _PARTS = {"train": "train", "valid": "validation", "test": "test"}
 _EXPECTED = {"train": 289_205, "validation": 12_678, "test": 4_096}

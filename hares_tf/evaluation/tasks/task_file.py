@@ -36,7 +36,7 @@ _KEYS = {
     "id", "version", "domain", "manifest", "window_seconds", "windows", "labels", "head", "metric",
     "columns",
 }  # fmt: skip
-# What may be said of labels of each kind; the first is the default.
+# Metrics of labels of each kind; the first is the default.
 _METRICS = {
     "classes": ("accuracy",),
     "tags": ("mean_average_precision",),
