@@ -174,7 +174,7 @@ def _retraced(loaded):
         for_training = any(value is True for value in (*positional, *keywords.values()))
         if kinds.count(one) > 1 or for_training:
             continue
-        # Functions that cannot be bound by a description alone are traced by their calls, as before.
+        # Functions that cannot be bound by a description alone are traced by their calls.
         with contextlib.suppress(TypeError, ValueError), tf.init_scope():  # off anybody's tapes
             call.get_concrete_function(
                 *tf.nest.map_structure(unnamed, positional),
