@@ -153,8 +153,8 @@ def losses_of(precision, steps=25, jit_compile=False):
 def test_bfloat16_follows_float32_and_compiled_equals_plain():
     plain = losses_of("float32")
     assert plain[15:].mean() < plain[:5].mean()
-    # XLA adds up in another order, and training amplifies rounding with every step, to 5e-3 after 25
-    # on one processor.
+    # XLA adds up in another order, and training amplifies rounding with every step: to 5e-3 after
+    # 25 steps on one processor.
     compiled = losses_of("float32", jit_compile=True)
     np.testing.assert_allclose(compiled[:15], plain[:15], rtol=1e-3)
     np.testing.assert_allclose(compiled, plain, rtol=2e-2)
